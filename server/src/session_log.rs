@@ -24,6 +24,7 @@ pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
                 client,
                 user,
                 reason,
+                setting,
                 transport,
                 protocol,
                 lifetime_ms,
@@ -32,7 +33,7 @@ pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
                 let user = user.map(|user| user.0);
                 tracing::info!(
                     target: "throng",
-                    %session, %client, user, reason, transport, protocol, lifetime_ms, messages_in, "ended"
+                    %session, %client, user, reason, setting, transport, protocol, lifetime_ms, messages_in, "ended"
                 );
             }
         }

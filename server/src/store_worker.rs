@@ -104,7 +104,7 @@ fn start(
     let worker = Arc::clone(worker);
     let handle = handle.clone();
     match command {
-        Command::Append { room, first_seq, batch } => {
+        Command::Append { room, first_seq, tip, batch } => {
             if let Some(numbers) = worker.numbers.clone() {
                 under_way.spawn(async move {
                     let outcome = worker.number(&numbers, room, batch).await;
@@ -114,7 +114,8 @@ fn start(
             }
             let batch = batch.into_iter().map(message).collect();
             // The call, not the task, decides the order.
-            let appended = worker.store.append(room.0, first_seq.map(|seq| seq.0), batch);
+            let first_seq = first_seq.map(|seq| seq.0);
+            let appended = worker.store.append_behind(room.0, first_seq, tip.0, batch);
             under_way.spawn(async move {
                 let mut appended = appended.await;
                 if let Err(AppendError::OutOfSequence { last_seq, messages }) = appended {
@@ -123,9 +124,9 @@ fn start(
                     tracing::warn!(
                         room = room.0,
                         last_seq,
-                        "the room has more messages than known"
+                        "the room has other messages than known"
                     );
-                    appended = worker.store.append(room.0, None, messages).await;
+                    appended = worker.store.append_behind(room.0, None, tip.0, messages).await;
                 }
                 let outcome = match appended {
                     Ok(throng_store::Appended { first_seq, ids, repeats }) => Ok(Appended {
@@ -355,7 +356,7 @@ mod tests {
         let working = tokio::spawn(work(http.commands.remove(0), handle, worker));
         let room = RoomId(1);
         let (first_seq, batch) = (Some(Seq(1)), vec![message("three")]);
-        let append = Command::Append { room, first_seq, batch };
+        let append = Command::Append { room, first_seq, tip: Seq(0), batch };
         assert!(shard.commands.try_send(append).is_ok(), "the lane is empty");
         let Some(Reply::Appended { outcome: Ok(appended), .. }) = shard.replies.recv().await else {
             panic!("the message is refused")
@@ -364,6 +365,17 @@ mod tests {
         let rows = store.fetch(1, 0, 10).await.expect("fetch");
         let texts: Vec<&str> = rows.iter().map(|row| row.msg.as_str()).collect();
         assert_eq!(texts, ["one", "two", "three"]);
+        // The database was restored from a copy: the members have seen fifty messages.
+        for first_seq in [Some(Seq(51)), None] {
+            let batch = vec![message("after")];
+            let append = Command::Append { room, first_seq, tip: Seq(50), batch };
+            assert!(shard.commands.try_send(append).is_ok(), "the lane is empty");
+            let Some(Reply::Appended { outcome: Ok(appended), .. }) = shard.replies.recv().await
+            else {
+                panic!("the message is refused")
+            };
+            assert_eq!(appended.first_seq, Seq(if first_seq.is_some() { 51 } else { 52 }));
+        }
         drop(shard);
         working.await.expect("it ends with the shard");
     }
@@ -415,7 +427,8 @@ mod tests {
             time: "".into(),
             cid: cid.clone(),
         }];
-        let appended = ask(Command::Append { room: RoomId(1), first_seq: None, batch }).await;
+        let appended =
+            ask(Command::Append { room: RoomId(1), first_seq: None, tip: Seq(0), batch }).await;
         assert!(matches!(appended, Reply::Appended { outcome: Ok(_), .. }));
         assert_eq!(files(&images), 1);
         // Another image with the client id of a stored message is not even decoded.

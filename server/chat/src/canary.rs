@@ -9,6 +9,8 @@ throng_engine::canaries! {
     ListRoomTwice,
     /// Roster: a delta member that left still counts as a receiver of changes.
     KeepReceiver,
+    /// Edge: a session whose token was looked up stays listed as one that asks.
+    KeepAsking,
     /// Home: a user that left another node still counts as present there.
     KeepRemote,
 }

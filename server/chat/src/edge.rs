@@ -330,6 +330,7 @@ impl Edge {
             client,
             user: identity.map(|identity| identity.user),
             reason: reason.name(),
+            setting: reason.setting(),
             transport: state.transport_name(),
             protocol: state.protocol_name(),
             lifetime_ms: now.since(state.opened()) / 1_000_000,

@@ -15,12 +15,14 @@ pub enum LogLine {
     Entered { session: SessionId, client: IpAddr, user: UserId, room: RoomId, online: u32 },
     /// A user's last session left the room; `online` users are in it now.
     Left { session: SessionId, client: IpAddr, user: UserId, room: RoomId, online: u32 },
-    /// A session ended after `lifetime_ms`, having sent `messages_in` Engine.IO messages.
+    /// A session ended after `lifetime_ms`, having sent `messages_in` Engine.IO messages; `setting` is the bound that
+    /// ended it, if one did.
     Ended {
         session: SessionId,
         client: IpAddr,
         user: Option<UserId>,
         reason: &'static str,
+        setting: Option<&'static str>,
         transport: &'static str,
         protocol: &'static str,
         lifetime_ms: u64,

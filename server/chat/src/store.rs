@@ -33,8 +33,9 @@ pub enum Command {
     /// Sessions act for these tokens, and a logout of theirs may have been missed.
     CheckTokens { tokens: Box<[TokenHash]> },
     /// The batch takes `first_seq`, `first_seq + 1`, …: all of it or nothing. `None`: the store
-    /// gives the next free numbers, in the order of the commits of all nodes.
-    Append { room: RoomId, first_seq: Option<Seq>, batch: Vec<NewMessage> },
+    /// gives the next free numbers, in the order of the commits of all nodes. They come behind `tip`, which was
+    /// the room's last, also if the store has lost messages since.
+    Append { room: RoomId, first_seq: Option<Seq>, tip: Seq, batch: Vec<NewMessage> },
     /// Creates the room if it does not exist and the limit allows it.
     CreateRoom { room: RoomId },
     /// Another node named a room that this one does not know. Creates nothing.

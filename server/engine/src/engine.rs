@@ -108,8 +108,8 @@ pub struct Engine {
     polls: std::collections::BTreeMap<PollId, SessionId>,
     /// The session of each POST whose body is arriving.
     bodies: std::collections::BTreeMap<PollId, SessionId>,
-    /// Polling sessions over their outbound bound, to be ended at the end of the turn.
-    slow: Vec<SessionId>,
+    /// Polling sessions over an outbound bound, to be ended at the end of the turn, and its setting.
+    slow: Vec<(SessionId, &'static str)>,
     budgets: ShardBudgets,
     work_rates: WorkRates,
     held_anonymous: HeldBytes,

@@ -76,6 +76,16 @@ impl Pending {
         (self.parts.len() <= slices.len()).then_some(self.parts.len())
     }
 
+    /// Bytes of the longest message that is shared with others.
+    fn longest_shared(&self) -> usize {
+        let shared = self.parts.iter().enumerate().map(|(index, part)| match part {
+            Part::Shared(bytes) if index == 0 => bytes.len() - self.sent,
+            Part::Shared(bytes) => bytes.len(),
+            Part::Copied(_) => 0,
+        });
+        shared.max().unwrap_or(0)
+    }
+
     /// Forgets the first `count` bytes. The last part stays, to be filled again.
     fn take(&mut self, count: usize) {
         self.bytes -= count;
@@ -143,6 +153,13 @@ impl PipeSlot {
         self.span.len() + self.pending.as_ref().map_or(0, |pending| pending.bytes)
     }
 
+    /// Bytes that count for the bound: one message that is longer than the bound, such as the roster of a large room,
+    /// is sent all the same to a client that reads.
+    fn counted(&self) -> usize {
+        let longest = self.pending.as_ref().map_or(0, |pending| pending.longest_shared());
+        self.waiting() - longest
+    }
+
     fn mark_dirty(&mut self, pipe: PipeId, dirty: &mut Vec<PipeId>) {
         if !self.is_dirty && !self.is_blocked {
             self.is_dirty = true;
@@ -153,9 +170,11 @@ impl PipeSlot {
         }
     }
 
+    /// More waits than the bound allows.
     #[cold]
     fn note_over(&mut self, pipe: PipeId, over: &mut Vec<PipeId>) {
-        if !self.is_over && !is_armed(Canary::KeepSlow) {
+        let is_beyond = self.counted() > self.bound as usize;
+        if is_beyond && !self.is_over && !is_armed(Canary::KeepSlow) {
             self.is_over = true;
             over.push(pipe);
         }

@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::servers::Server;
-use common::{Flavor, options};
+use common::{Flavor, client, options};
 use sqlx::AnyPool;
 use tempfile::TempDir;
 use throng_import::{Import, ImportError, ImportReport, Remark, Tally};
@@ -90,16 +90,12 @@ async fn check_target(store: &Store) {
     // Written by a clock eight hours ahead of UTC.
     assert_eq!(ann.created_at, "2020-02-02 20:05:06");
     assert_eq!(ann.email_verified_at.as_deref(), Some("2019-12-31 16:00:00"));
-    let login =
-        store.verify_login("ANN@example.org", "U*U".into(), Urgency::Other).await.expect("verify");
-    assert_eq!(login.map(|user| user.id), Some(1));
-    assert_eq!(
-        store
-            .verify_login("zoë@example.org", "plain".into(), Urgency::Other)
-            .await
-            .expect("verify"),
-        None
-    );
+    let login = async |email: &str, password: &str| {
+        let user = store.verify_login(email, password.into(), Urgency::Other, client()).await;
+        user.expect("verify").map(|user| user.id)
+    };
+    assert_eq!(login("ANN@example.org", "U*U").await, Some(1));
+    assert_eq!(login("zoë@example.org", "plain").await, None);
     let owner = async |letter: &str| {
         let hash = hash_token(&letter.repeat(60)).expect("shape");
         store.authenticate(hash).await.expect("query").map(|user| user.id)
@@ -129,7 +125,7 @@ async fn check_target(store: &Store) {
     // New ids and seqs follow.
     let new =
         NewUser { email: "new@example.org".into(), password: "s".into(), avatar: "/n".into() };
-    assert_eq!(store.register(new).await.expect("register").id, 7);
+    assert_eq!(store.register(new, client()).await.expect("register").id, 7);
     let placed = store.append(1, None, vec![common::text(1, "next")]).await.expect("append");
     assert_eq!(placed.first_seq, 4);
 }

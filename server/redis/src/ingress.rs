@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use redis::Msg;
+use redis::aio::PubSubSink;
+use redis::{Msg, Value};
 use throng_chat::cluster::{Audience, Emit};
 use throng_chat::{RoomId, UserId};
 use tokio::sync::mpsc;
@@ -21,6 +22,9 @@ use crate::names::{Named, RoomNames};
 /// Delay between two attempts to connect, at first and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Time without a publication after which Redis is asked whether the connection still carries bytes.
+/// A connection that only listens is not found lost by what it sends.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// Publications read at a time.
 const MESSAGES_MAX: usize = 256;
 
@@ -34,7 +38,7 @@ pub struct Ingress {
     pub names: RoomNames,
     /// Size of a publication.
     pub bytes_max: usize,
-    /// How long Redis may take to accept the subscription.
+    /// How long Redis may take to accept the subscription, and to answer on a silent connection.
     pub timeout: Duration,
     /// Counts what is received.
     pub counters: Arc<Counters>,
@@ -71,11 +75,36 @@ impl Ingress {
         *retry = RETRY_MIN;
         self.counters.subscribed.store(1, Relaxed);
         let _subscribed = Subscribed(&self.counters);
-        while self.take(&mut messages, emits).await {}
+        loop {
+            let taken = match timeout(SILENCE_MAX, self.take(&mut messages, emits)).await {
+                Ok(taken) => taken,
+                // A publication is an answer too: the one to the ping may wait behind many of them.
+                Err(_) => tokio::select! {
+                    taken = self.take(&mut messages, emits) => taken,
+                    answered = self.ping(&mut sink) => {
+                        answered?;
+                        continue;
+                    }
+                },
+            };
+            if !taken {
+                break;
+            }
+        }
         if emits.is_closed() { Ok(()) } else { Err(Failure::Down) }
     }
 
-    /// Reads the publications that have arrived; false at the end of the connection.
+    /// Waits until Redis answers. What it answers does not matter: a user who may not ping may listen.
+    async fn ping(&self, sink: &mut PubSubSink) -> Result<(), Failure> {
+        let answer = timeout(self.timeout, sink.ping::<Value>());
+        match answer.await.map_err(|_| Failure::Timeout)?.map_err(Failure::from) {
+            Err(failure @ (Failure::Down | Failure::Timeout)) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the publications that have arrived; false at the end of the connection. Loses none when it
+    /// is dropped before it is done.
     async fn take(
         &self,
         messages: &mut (impl Stream<Item = Msg> + Unpin),

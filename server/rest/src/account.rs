@@ -30,7 +30,7 @@ pub(crate) async fn register(
         Ok(new) => new,
         Err(text) => return Ok(errno(1, text)),
     };
-    let user = match api.deps.store.register(new).await {
+    let user = match api.deps.store.register(new, caller.client.ip.into()).await {
         Ok(user) => user,
         Err(RegisterError::EmailTaken) => return Ok(errno(1, NAME_TAKEN)),
         Err(RegisterError::Store(error)) => return Err(error.into()),
@@ -78,11 +78,12 @@ async fn logged_in(api: &Api, caller: &Caller, body: &Body) -> Result<Response, 
             return Ok(errno(1, text));
         }
     };
-    let attempt = api.attempts.begin(&name, caller.client.ip.into());
+    let client = caller.client.ip.into();
+    let attempt = api.attempts.begin(&name, client);
     let put_off = |wait| Refusal::TooMany(OverLimit { setting: FAILURES_MAX, wait });
     let attempt = attempt.map_err(put_off)?;
-    let verified = api.deps.store.verify_login(&name, password, attempt.urgency()).await?;
-    let Some(user) = verified else {
+    let verified = api.deps.store.verify_login(&name, password, attempt.urgency(), client);
+    let Some(user) = verified.await? else {
         failed(LoginFailure::WrongPassword);
         attempt.wrong();
         return Ok(errno(1, WRONG_LOGIN));

@@ -53,6 +53,9 @@ pub const REQUESTS_PER_IP_MAX: u32 = 1024;
 
 /// Connections to the admin address.
 const ADMIN_CONNECTIONS_MAX: u32 = 256;
+/// Of these, so many may be idle, and as many in the middle of a head: of more, the oldest are closed, so that a probe
+/// always gets in.
+const ADMIN_IDLE_MAX: usize = 64;
 /// Request heads that are arriving at once, on connections that had a request before. A head comes in one
 /// piece from nearly every client, and is not counted then.
 const HEADS_MAX: usize = 256;
@@ -121,21 +124,23 @@ pub fn start<A: App>(
     if let Err(error) = rustix::process::nice(NICENESS) {
         tracing::warn!(%error, "cannot lower the priority of the HTTP thread");
     }
-    serve_handovers(handles, handovers, settings)
+    // Each idle one may have a file open that is sent.
+    let idle_max = IDLE_MAX.min(settings.lingering_max as usize);
+    serve_handovers(handles, handovers, settings, [HEADS_MAX, idle_max])
 }
 
 fn serve_handovers<A: App>(
     handles: ShardHandles<A>,
     handovers: Handovers,
     settings: HttpSettings,
+    [heads_max, idle_max]: [usize; 2],
 ) -> Running {
     let (stop, stopping) = watch::channel(false);
     let http = Arc::new(HttpServer {
         handles,
         lingering: Lingering::new(settings.lingering_max, Arc::clone(&settings.counters)),
-        heads: Places::new(HEADS_MAX),
-        // Each may have a file open that is sent.
-        idle: Places::new(IDLE_MAX.min(settings.lingering_max as usize)),
+        heads: Places::new(heads_max),
+        idle: Places::new(idle_max),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
         turns: Turns::default(),
         per_client: PerClient::new(settings.requests_per_ip_max),
@@ -168,7 +173,9 @@ pub fn start_admin<A: App>(
     let (admitted, connections) = mpsc::channel(1);
     // Nothing is refused before its head is read.
     let (_, refused) = mpsc::channel(1);
-    let mut running = serve_handovers(handles, Handovers { connections, refused }, settings);
+    let handovers = Handovers { connections, refused };
+    let most = [ADMIN_IDLE_MAX; 2];
+    let mut running = serve_handovers(handles, handovers, settings, most);
     let limiter = ConnectionLimiter::new(ConnectionBound::of_admin(ADMIN_CONNECTIONS_MAX), 0);
     running.accepts = Some(tokio::spawn(async move {
         loop {
@@ -177,8 +184,9 @@ pub fn start_admin<A: App>(
                 Ok((stream, from)) => {
                     let Some(permit) = limiter.admit() else { continue };
                     let peer = Peer::from(from.ip());
-                    let (prefix, is_identified) = (Vec::new(), false);
-                    let handover = Handover { stream, prefix, peer, permit, is_identified };
+                    let (prefix, is_identified, elsewhere) = (Vec::new(), false, None);
+                    let handover =
+                        Handover { stream, prefix, peer, permit, is_identified, elsewhere };
                     if admitted.send(handover).await.is_err() {
                         return;
                     }

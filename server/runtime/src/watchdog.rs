@@ -129,8 +129,8 @@ impl<A: App> Watchdog<A> {
                     }
                     continue;
                 };
-                let (prefix, is_identified) = (Vec::new(), false);
-                let handover = Handover { stream, prefix, peer, permit, is_identified };
+                let (prefix, is_identified, elsewhere) = (Vec::new(), false, None);
+                let handover = Handover { stream, prefix, peer, permit, is_identified, elsewhere };
                 if handovers.send(handover).await.is_err() {
                     return;
                 }

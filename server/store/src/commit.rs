@@ -50,8 +50,23 @@ impl Store {
         first_seq: Option<u64>,
         messages: Vec<NewMessage>,
     ) -> impl Future<Output = Result<Appended, AppendError>> + Send + 'static {
+        self.append_behind(room, first_seq, 0, messages)
+    }
+
+    /// The same, behind `tip` even if the database has fewer messages: it was restored from a copy, or has failed over
+    /// to one that lagged behind. Clients that have seen the others would take the same numbers for the same messages.
+    ///
+    /// # Errors
+    /// As [`Store::append`].
+    pub fn append_behind(
+        &self,
+        room: u32,
+        first_seq: Option<u64>,
+        tip: u64,
+        messages: Vec<NewMessage>,
+    ) -> impl Future<Output = Result<Appended, AppendError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        let job = Job::Append { room, first_seq, messages, reply };
+        let job = Job::Append { room, first_seq, tip, messages, reply };
         let queued = self.disk().admit_messages().and_then(|()| self.enqueue(job));
         async move {
             queued?;

@@ -155,7 +155,7 @@ fn server_session(url: &str, begin: String) -> Result<Session, StoreError> {
 pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError> {
     sqlx::any::install_default_drivers();
     let dialect = Dialect::of(url).ok_or_else(|| StoreError::Url(without_secrets(url)))?;
-    let (session, select) = if dialect == Dialect::Sqlite {
+    let session = if dialect == Dialect::Sqlite {
         let file = database_file(url)?;
         refuse_emptied(&file)?;
         if !file.exists() {
@@ -167,15 +167,15 @@ pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError
             .write(true)
             .open(&file)
             .map_err(|error| StoreError::at(&file, error))?;
-        let session = file_session(url, &file, options.busy_timeout_ms, options, true)?;
-        (session, "SELECT COUNT(*) FROM sqlite_master")
+        file_session(url, &file, options.busy_timeout_ms, options, true)?
     } else {
-        (server_session(url, String::new())?, "SELECT 1")
+        server_session(url, String::new())?
     };
     let ask = async {
         let mut connection = session.open().await?;
-        connection.execute(select).await?;
-        connection.close().await
+        migrations::judge(&mut connection, dialect).await?;
+        connection.close().await?;
+        Ok::<(), StoreError>(())
     };
     first_answer(options, ask).await
 }
@@ -238,11 +238,16 @@ impl Db {
             file_session(url, &file, busy_timeout_ms, options, is_reader)
         };
         let writing = session(options.busy_timeout_ms, false)?;
+        let reading = session(options.busy_timeout_ms, true)?;
+        // It may write, to undo what a crash has left, and does not begin a log in the file of another program.
+        let judging = Session { begin: reading.begin.clone(), ..writing.clone() };
+        let mut judge = judging.open().await?;
+        migrations::judge(&mut judge, Dialect::Sqlite).await?;
+        judge.close().await?;
         let mut first = writing.open().await?;
         migrations::of(Dialect::Sqlite).run(&mut first).await?;
         first.close().await?;
         let wait = options.busy_timeout();
-        let reading = session(options.busy_timeout_ms, true)?;
         let keeper = reading.clone().pool(1, wait);
         keeper.execute(READ).await?;
         let open = OpenDatabase { file: Arc::new(OpenFile::new(&file)?), keeper };
@@ -447,6 +452,8 @@ async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
         let lock = "SELECT GET_LOCK('throng.migrations', 600)";
         connection.execute(lock).await?;
     }
+    // Under the lock: MySQL shows a migration of another node as one that did not complete.
+    migrations::judge(connection, dialect).await?;
     migrations::of(dialect).run(&mut *connection).await?;
     if dialect == Dialect::Mysql {
         connection.execute("SELECT RELEASE_LOCK('throng.migrations')").await?;

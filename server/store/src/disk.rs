@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
 use throng_health::State;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fault::StorageFault;
 use crate::{Options, StoreError, directory, images};
 
-/// Bytes that are written to learn whether a disk takes any. A commit needs less.
+/// Bytes that are written to learn whether a disk takes any. A commit needs less. A disk with less is used up.
 const PROBE_BYTES: usize = 1 << 20;
 
 /// Files that are written at once: each takes descriptors and a thread, and more of them make no disk faster.
@@ -25,8 +25,10 @@ pub(crate) struct Disk {
     writes: Arc<Semaphore>,
     /// Directories that uploads are written below.
     upload_dirs: [PathBuf; 2],
-    /// Directory of the database file; `None` where a server keeps the messages.
-    database_dir: Option<PathBuf>,
+    /// What they are below, and is not said: anyone may read how the disk is.
+    data_dir: PathBuf,
+    /// The database file; `None` where a server keeps the messages.
+    database: Option<PathBuf>,
     min_free_mb: u64,
     refuses_uploads: AtomicBool,
     refuses_messages: AtomicBool,
@@ -37,11 +39,11 @@ pub(crate) struct Disk {
 impl Disk {
     /// `database`: the file, if the database is one.
     pub fn new(options: &Options, database: Option<&Path>) -> Self {
-        let database_dir = database.and_then(Path::parent).map(Path::to_owned);
         Self {
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
             upload_dirs: images::directories(&options.data_dir),
-            database_dir,
+            data_dir: options.data_dir.clone(),
+            database: database.map(Path::to_owned),
             min_free_mb: u64::from(options.min_free_mb),
             refuses_uploads: AtomicBool::new(false),
             refuses_messages: AtomicBool::new(false),
@@ -76,10 +78,11 @@ impl Disk {
         let places: Result<Vec<PathBuf>, StoreError> =
             self.upload_dirs.iter().map(|upload_dir| directory::check(upload_dir)).collect();
         let places = match places {
-            Ok(mut places) => {
-                places.dedup();
+            Ok(places) => {
                 if self.fault().is_some() {
-                    let found = places.iter().find_map(|place| take_bytes(place, 0).err());
+                    let mut distinct = places.clone();
+                    distinct.dedup();
+                    let found = distinct.iter().find_map(|place| take_bytes(place, 0).err());
                     *self.fault() = found.map(|error| StorageFault::of_file(&error));
                 }
                 places
@@ -89,34 +92,19 @@ impl Disk {
                 Vec::new()
             }
         };
-        let for_uploads: Vec<_> = places.iter().map(|place| Space::under(place)).collect();
-        let for_messages = self.database_dir.as_deref().map(Space::under);
-        let (uploads_min, messages_min) = (self.min_free_mb, self.min_free_mb / 2);
-        let is_below =
-            |space: &io::Result<Space>, min| space.as_ref().is_ok_and(|it| it.free_mb < min);
-        let is_short = for_uploads.iter().any(|space| is_below(space, uploads_min));
-        let is_empty = for_messages.as_ref().is_some_and(|space| is_below(space, messages_min));
-        self.refuses_uploads.store(is_short, Relaxed);
-        self.refuses_messages.store(is_empty, Relaxed);
-        let spaces = || for_uploads.iter().chain(&for_messages);
-        let reason = if let Some(error) = spaces().find_map(|space| space.as_ref().err()) {
-            StorageFault::of_file(error).to_string()
-        } else if let Some(fault) = *self.fault() {
-            fault.to_string()
-        } else if spaces().flatten().any(|space| space.is_read_only) {
-            StorageFault::ReadOnly.to_string()
-        } else if is_short || is_empty {
-            let free = spaces().flatten().map(|space| space.free_mb).min().unwrap_or(0);
-            let what = match (is_short, is_empty) {
-                (true, true) => "uploads and messages are",
-                (true, false) => "uploads are",
-                (false, _) => "messages are",
-            };
-            format!("{free} MB are free, storage.min_free_mb is {uploads_min}: {what} refused")
-        } else {
-            return State::Ok;
-        };
-        State::Down(reason)
+        let uploads = places.iter().zip(&self.upload_dirs).map(|(place, upload_dir)| {
+            let name = upload_dir.strip_prefix(&self.data_dir).unwrap_or(upload_dir);
+            Place { name: name.display().to_string(), space: Space::under(place) }
+        });
+        let uploads: Vec<_> = uploads.collect();
+        let messages = self.database.as_deref().and_then(|database| {
+            let name = database.file_name()?.display().to_string();
+            Some(Place { name, space: Space::under(database.parent()?) })
+        });
+        let verdict = verdict(&uploads, messages.as_ref(), self.min_free_mb, *self.fault());
+        self.refuses_uploads.store(verdict.refuses_uploads, Relaxed);
+        self.refuses_messages.store(verdict.refuses_messages, Relaxed);
+        verdict.reason.map_or(State::Ok, State::Down)
     }
 
     fn fault(&self) -> std::sync::MutexGuard<'_, Option<StorageFault>> {
@@ -124,20 +112,99 @@ impl Disk {
     }
 }
 
+/// Where something is written.
+struct Place {
+    /// As it is called where anyone may read it.
+    name: String,
+    space: io::Result<Space>,
+}
+
+impl Place {
+    /// False of a place whose file system does not say what it has left.
+    fn holds(&self, is: impl Fn(&Space) -> bool) -> bool {
+        self.space.as_ref().is_ok_and(is)
+    }
+}
+
 /// What the file system of a directory has left.
+#[derive(Clone, Copy)]
 struct Space {
     free_mb: u64,
+    /// Less is free than a write may need.
+    is_used_up: bool,
+    /// No file can be created, though bytes may be free.
+    has_no_inodes: bool,
     is_read_only: bool,
 }
 
 impl Space {
     fn under(directory: &Path) -> io::Result<Self> {
-        let found = statvfs(directory)?;
-        Ok(Self {
-            free_mb: found.f_bavail.saturating_mul(found.f_frsize) / 1_000_000,
-            is_read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
-        })
+        Ok(Self::of(&statvfs(directory)?))
     }
+
+    /// A file system that does not count its blocks or its inodes reports 0 of them in all, as btrfs does of
+    /// inodes; that says nothing.
+    fn of(found: &StatVfs) -> Self {
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        Self {
+            free_mb: free / 1_000_000,
+            is_used_up: found.f_blocks > 0 && free < PROBE_BYTES as u64,
+            has_no_inodes: found.f_files > 0 && found.f_favail == 0,
+            is_read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
+        }
+    }
+}
+
+/// What the disks allow.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    refuses_uploads: bool,
+    refuses_messages: bool,
+    /// Why the disk is down.
+    reason: Option<String>,
+}
+
+/// What is refused, and why. A message needs no inode: the files of the database are there.
+fn verdict(
+    uploads: &[Place],
+    messages: Option<&Place>,
+    min_free_mb: u64,
+    fault: Option<StorageFault>,
+) -> Verdict {
+    let is_below = |it: &Space, min_mb: u64| it.is_used_up || it.free_mb < min_mb;
+    let is_short =
+        uploads.iter().any(|place| place.holds(|it| it.has_no_inodes || is_below(it, min_free_mb)));
+    let is_empty = messages.is_some_and(|place| place.holds(|it| is_below(it, min_free_mb / 2)));
+    let places = || uploads.iter().chain(messages);
+    let spaces = || places().filter_map(|place| place.space.as_ref().ok());
+    let refused = match (is_short, is_empty) {
+        (true, true) => ": uploads and messages are refused",
+        (true, false) => ": uploads are refused",
+        (false, true) => ": messages are refused",
+        (false, false) => "",
+    };
+    let used_up = places().find(|place| place.holds(|it| it.is_used_up));
+    // A disk without space is named first: XFS makes inodes of free space, and has none left then either.
+    let without_inodes = places().find(|place| place.holds(|it| it.has_no_inodes));
+    let reason = if let Some(error) = places().find_map(|place| place.space.as_ref().err()) {
+        Some(StorageFault::of_file(error).to_string())
+    } else if let Some(fault) = fault.filter(|fault| *fault != StorageFault::Full) {
+        Some(fault.to_string())
+    } else if spaces().any(|space| space.is_read_only) {
+        Some(StorageFault::ReadOnly.to_string())
+    } else if let Some(Place { name, .. }) = used_up {
+        Some(format!("less than 1 MiB is free on the disk of {name}{refused}"))
+    } else if let Some(Place { name, .. }) = without_inodes {
+        Some(format!("no inodes are left on the disk of {name}{refused}"))
+    } else if let Some(fault) = fault {
+        Some(fault.to_string())
+    } else if is_short || is_empty {
+        let free = spaces().map(|space| space.free_mb).min().unwrap_or(0);
+        Some(format!("{free} MB are free, storage.min_free_mb is {min_free_mb}{refused}"))
+    } else {
+        None
+    };
+    Verdict { refuses_uploads: is_short, refuses_messages: is_empty, reason }
 }
 
 /// Writes to a nameless file in `directory` and flushes it. `offset`: so that a limit on the size of
@@ -177,6 +244,89 @@ mod tests {
         assert_eq!(refused(&disk(free_mb * 3)), [true, true]);
         let of_a_server = Options { min_free_mb: u32::MAX, ..Options::new(place.path()) };
         assert_eq!(refused(&Disk::new(&of_a_server, None)), [true, false]);
+    }
+
+    /// A disk with these figures, in blocks of 4 KiB.
+    fn figures(f_blocks: u64, f_bavail: u64, f_files: u64, f_favail: u64) -> StatVfs {
+        StatVfs {
+            f_bsize: 4096,
+            f_frsize: 4096,
+            f_blocks,
+            f_bfree: f_bavail,
+            f_bavail,
+            f_files,
+            f_ffree: f_favail,
+            f_favail,
+            f_fsid: 0,
+            f_flag: StatVfsMountFlags::empty(),
+            f_namemax: 255,
+        }
+    }
+
+    fn judged(uploads: &StatVfs, messages: &StatVfs, fault: Option<StorageFault>) -> Verdict {
+        let place =
+            |name: &str, figures| Place { name: name.into(), space: Ok(Space::of(figures)) };
+        verdict(&[place("images", uploads)], Some(&place("throng.db", messages)), 0, fault)
+    }
+
+    #[test]
+    fn a_disk_without_bytes_or_inodes_is_down_without_a_floor() {
+        let well = figures(1000, 500, 100, 1);
+        let used_up = figures(1000, 255, 100, 1);
+        let without_inodes = figures(1000, 500, 100, 0);
+        let neither = figures(1000, 0, 100, 0);
+        let no_bytes = "less than 1 MiB is free on the disk of";
+        let no_inodes = "no inodes are left on the disk of";
+        for (uploads, messages, refused, reason) in [
+            (&well, &well, [false, false], None),
+            (
+                &used_up,
+                &used_up,
+                [true, true],
+                Some(format!("{no_bytes} images: uploads and messages are refused")),
+            ),
+            (
+                &well,
+                &used_up,
+                [false, true],
+                Some(format!("{no_bytes} throng.db: messages are refused")),
+            ),
+            (
+                &without_inodes,
+                &without_inodes,
+                [true, false],
+                Some(format!("{no_inodes} images: uploads are refused")),
+            ),
+            (&well, &without_inodes, [false, false], Some(format!("{no_inodes} throng.db"))),
+            (
+                &neither,
+                &well,
+                [true, false],
+                Some(format!("{no_bytes} images: uploads are refused")),
+            ),
+        ] {
+            let [refuses_uploads, refuses_messages] = refused;
+            let want = Verdict { refuses_uploads, refuses_messages, reason };
+            assert_eq!(judged(uploads, messages, None), want);
+        }
+    }
+
+    #[test]
+    fn a_file_system_that_counts_neither_blocks_nor_inodes_is_not_judged_by_them() {
+        for uncounted in [figures(1000, 500, 0, 0), figures(0, 0, 0, 0)] {
+            assert_eq!(judged(&uncounted, &uncounted, None).reason, None);
+        }
+    }
+
+    #[test]
+    fn a_failed_write_for_want_of_inodes_does_not_make_the_disk_full() {
+        let well = figures(1000, 500, 100, 1);
+        let without_inodes = figures(1000, 500, 100, 0);
+        let reason = |uploads, fault| judged(uploads, &well, Some(fault)).reason.expect("down");
+        let said = reason(&without_inodes, StorageFault::Full);
+        assert_eq!(said, "no inodes are left on the disk of images: uploads are refused");
+        assert_eq!(reason(&well, StorageFault::Full), StorageFault::Full.to_string());
+        assert_eq!(reason(&without_inodes, StorageFault::Io), StorageFault::Io.to_string());
     }
 
     #[tokio::test]

@@ -22,9 +22,12 @@ pub enum StoreError {
     /// was asked is unknown.
     #[error("the database did not answer in time")]
     Unanswered,
-    /// The migrations of the database could not be applied.
-    #[error("migration: {0}")]
+    /// What was applied to the database are not the migrations of this build.
+    #[error("{}", migration_fault(.0))]
     Migration(Arc<sqlx::migrate::MigrateError>),
+    /// The database is not empty, and no migration of ours was applied to it.
+    #[error("the database holds tables of another program")]
+    Foreign,
     /// A file or directory could not be read or written.
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: Arc<std::io::Error> },
@@ -81,6 +84,21 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
             Execute(error) | ExecuteMigration(error, _) => error.into(),
             error => Self::Migration(Arc::new(error)),
         }
+    }
+}
+
+/// What the operator can act on, where sqlx speaks to who writes migrations.
+fn migration_fault(error: &sqlx::migrate::MigrateError) -> String {
+    use sqlx::migrate::MigrateError::{Dirty, VersionMismatch, VersionMissing};
+    match error {
+        VersionMissing(version) => format!(
+            "the data was written by a newer throng (migration {version} is unknown to this one)"
+        ),
+        VersionMismatch(version) => {
+            format!("migration {version} was changed after it was applied")
+        }
+        Dirty(version) => format!("migration {version} did not complete"),
+        error => error.to_string(),
     }
 }
 

@@ -160,6 +160,7 @@ impl StoreError {
             Self::Busy(_)
             | Self::Closed
             | Self::Migration(_)
+            | Self::Foreign
             | Self::Corrupt(_)
             | Self::Url(_)
             | Self::Emptied(_)
@@ -187,6 +188,7 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
         | StoreError::LowDisk
         | StoreError::Unanswered
         | StoreError::Migration(_)
+        | StoreError::Foreign
         | StoreError::File { .. }
         | StoreError::Emptied(_)
         | StoreError::InUse { .. }

@@ -4,14 +4,15 @@
 //! A hash writes 19 MiB. Taken from the allocator each time, on whatever thread is free, that memory is
 //! never given back, and a hash at normal priority delays the chat on every core that it runs on.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use argon2::{Block, Params};
+use throng_wire::http::ClientKey;
 use tokio::sync::oneshot;
 
+use crate::hash_queue::{HashQueue, Urgency};
 use crate::{Options, StoreError, StoreMetrics};
 
 /// Name of the threads, for operators and tests.
@@ -19,15 +20,6 @@ const THREAD_NAME: &str = "throng-hash";
 /// What the threads add to the niceness of the process: next to a busy shard one of them gets a tenth of
 /// the core.
 const NICENESS: i32 = 10;
-
-/// Who waits for a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    /// An address from which the account was used before: before all others.
-    Known,
-    /// Anyone else.
-    Other,
-}
 
 /// A handle on the threads; they end when it is dropped.
 pub(crate) struct Hashers {
@@ -38,18 +30,16 @@ pub(crate) struct Hashers {
 struct Shared {
     queue: Mutex<Queue>,
     bell: Condvar,
-    waiting_max: usize,
     metrics: Arc<StoreMetrics>,
 }
 
-#[derive(Default)]
 struct Queue {
-    known: VecDeque<Job>,
-    others: VecDeque<Job>,
+    waiting: HashQueue<Job>,
     is_closed: bool,
 }
 
-type Job = Box<dyn FnOnce(&mut HashMemory) + Send>;
+/// Gets the memory of its thread, or none if it has no place in the queue.
+type Job = Box<dyn FnOnce(Option<&mut HashMemory>) + Send>;
 
 /// The memory of one thread.
 pub(crate) struct HashMemory {
@@ -59,12 +49,8 @@ pub(crate) struct HashMemory {
 
 impl Hashers {
     pub fn start(options: &Options, metrics: Arc<StoreMetrics>) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            bell: Condvar::new(),
-            waiting_max: options.hash_queue_max,
-            metrics,
-        });
+        let queue = Queue { waiting: HashQueue::new(options.hash_queue_max), is_closed: false };
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), bell: Condvar::new(), metrics });
         let hashers =
             Self { shared, wait_max: Duration::from_millis(options.hash_timeout_ms.into()) };
         for _ in 0..options.hash_threads {
@@ -77,30 +63,30 @@ impl Hashers {
         Ok(hashers)
     }
 
-    /// Runs `job` on one of the threads.
+    /// Runs `job` of `client` on one of the threads.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when too many wait already, or it was not done in time.
+    /// [`StoreError::Busy`] when too many wait and none has more of them than this client, when another client
+    /// got its place later, or when it was not done in time.
     pub async fn run<T: Send + 'static>(
         &self,
         urgency: Urgency,
+        client: ClientKey,
         job: impl FnOnce(&mut HashMemory) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(move |memory: &mut HashMemory| {
+        let job = Box::new(move |memory: Option<&mut HashMemory>| {
             // Who asked has gone, or has waited too long.
             if !reply.is_closed() {
-                let _ = reply.send(job(memory));
+                let _ = reply.send(memory.map(job));
             }
         });
-        let exceeded = if self.shared.push(urgency, job) {
-            match tokio::time::timeout(self.wait_max, answer).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(_)) => return Err(StoreError::Closed),
-                Err(_) => "login.hash_timeout_ms",
-            }
-        } else {
-            "login.hash_queue_max"
+        self.shared.push(urgency, client, job);
+        let exceeded = match tokio::time::timeout(self.wait_max, answer).await {
+            Ok(Ok(Some(answer))) => return Ok(answer),
+            Ok(Ok(None)) => "login.hash_queue_max",
+            Ok(Err(_)) => return Err(StoreError::Closed),
+            Err(_) => "login.hash_timeout_ms",
         };
         self.shared.metrics.counters.hashes_refused.fetch_add(1, Relaxed);
         Err(StoreError::Busy(exceeded))
@@ -110,7 +96,8 @@ impl Hashers {
 impl Drop for Hashers {
     fn drop(&mut self) {
         let mut queue = self.shared.lock();
-        *queue = Queue { is_closed: true, ..Queue::default() };
+        queue.is_closed = true;
+        queue.waiting.clear();
         self.shared.bell.notify_all();
     }
 }
@@ -120,20 +107,12 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// False if too many wait. Each urgency has the whole bound, so that strangers cannot take the
-    /// places of those who are known.
-    fn push(&self, urgency: Urgency, job: Job) -> bool {
-        let mut queue = self.lock();
-        let lane = match urgency {
-            Urgency::Known => &mut queue.known,
-            Urgency::Other => &mut queue.others,
-        };
-        if lane.len() >= self.waiting_max {
-            return false;
-        }
-        lane.push_back(job);
+    fn push(&self, urgency: Urgency, client: ClientKey, job: Job) {
+        let without_place = self.lock().waiting.push(urgency, client, job);
         self.bell.notify_one();
-        true
+        if let Some(job) = without_place {
+            job(None);
+        }
     }
 
     /// The next job; `None` when the store is gone.
@@ -143,7 +122,7 @@ impl Shared {
             if queue.is_closed {
                 return None;
             }
-            let job = queue.known.pop_front().or_else(|| queue.others.pop_front());
+            let job = queue.waiting.pop();
             if job.is_some() {
                 return job;
             }
@@ -158,7 +137,7 @@ impl Shared {
         }
         let mut memory = HashMemory { blocks: Vec::new(), metrics: Arc::clone(&self.metrics) };
         while let Some(job) = self.next() {
-            job(&mut memory);
+            job(Some(&mut memory));
         }
     }
 }

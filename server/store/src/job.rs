@@ -59,6 +59,8 @@ pub(crate) enum Job {
     Append {
         room: u32,
         first_seq: Option<u64>,
+        /// The room had messages up to it: the next ones come behind.
+        tip: u64,
         messages: Vec<NewMessage>,
         reply: oneshot::Sender<Result<Appended, AppendError>>,
     },

@@ -7,7 +7,8 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `users`, `tokens`, `password`, `hashers` | accounts, tokens, password hashes and their threads |
+//! | `users`, `tokens` | accounts, tokens |
+//! | `password`, `hash_queue`, `hashers` | password hashes, in which order and on which threads |
 //! | `rooms`, `messages`, `reads`, `reading` | the SQL of rooms, messages, read marks, and of who is reading where |
 //! | `images` | uploaded images: files and their rows |
 //! | `job` → `plan` → `commit` | the group commit: what waits, what it writes, the transaction |
@@ -28,6 +29,7 @@ mod disk;
 mod error;
 mod fault;
 mod file;
+mod hash_queue;
 mod hashers;
 mod images;
 mod job;
@@ -57,7 +59,7 @@ use tokio::task::JoinHandle;
 pub use clock::format_datetime;
 pub use error::{ImageError, RegisterError, StoreError};
 pub use fault::StorageFault;
-pub use hashers::Urgency;
+pub use hash_queue::Urgency;
 pub use images::{StoredImage, decode_data_url};
 pub use job::{AppendError, Appended, Repeat};
 pub use load::{Load, LoadedUser};
@@ -70,6 +72,7 @@ pub use metrics::{
 pub use options::{Options, PasswordCost, Synchronous};
 pub use password::is_bcrypt;
 pub use rooms::RoomRow;
+pub use throng_wire::http::ClientKey;
 pub use throng_wire::image_path::{ImageFormat, ImageKind};
 pub use tokens::{TOKEN_CHARS, TokenScope, hash_token};
 pub use url::{is_database_url, is_server_url, without_secrets};
@@ -137,8 +140,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Url`] for a URL of an unsupported database, [`StoreError::InUse`] when another
-    /// process has the file open, [`StoreError::Emptied`] when it has lost its content; otherwise what
-    /// failed.
+    /// process has the file open, [`StoreError::Emptied`] when it has lost its content,
+    /// [`StoreError::Migration`] for data that this build cannot use, [`StoreError::Foreign`] for data
+    /// of another program; otherwise what failed.
     pub async fn open(url: &str, options: Options) -> Result<Self, StoreError> {
         create_private(&options.data_dir)?;
         mend_directory(&options.data_dir);

@@ -4,10 +4,17 @@
 
 use std::borrow::Cow;
 
-use sqlx::SqlStr;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{AnyConnection, Row, SqlStr};
 
+use crate::StoreError;
 use crate::dialect::Dialect;
+
+/// The table in which sqlx notes what was applied.
+const APPLIED: &str = "_sqlx_migrations";
+
+/// Every database of ours has this one.
+const FIRST: i64 = 1;
 
 /// Version, name, text.
 type File = (i64, &'static str, &'static str);
@@ -26,18 +33,85 @@ const MYSQL: &[File] = &[
     (2, "client ids", include_str!("../migrations/mysql/0002_client_ids.sql")),
 ];
 
-/// All versions of a database's schema.
-pub(crate) fn of(dialect: Dialect) -> Migrator {
-    let files = match dialect {
+fn files(dialect: Dialect) -> &'static [File] {
+    match dialect {
         Dialect::Sqlite => SQLITE,
         Dialect::Postgres => POSTGRES,
         Dialect::Mysql => MYSQL,
-    };
+    }
+}
+
+/// All versions of a database's schema.
+pub(crate) fn of(dialect: Dialect) -> Migrator {
     let migration = |&(version, name, sql): &File| {
         let text = SqlStr::from_static(sql);
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, text, false)
     };
-    Migrator::with_migrations(files.iter().map(migration).collect())
+    Migrator::with_migrations(files(dialect).iter().map(migration).collect())
+}
+
+/// Whether the migrations fit the database: refuses what [`Migrator::run`] would refuse, and the tables of another
+/// program before a migration meets them. Changes nothing.
+///
+/// # Errors
+/// [`StoreError::Foreign`], [`StoreError::Migration`], or the database failed.
+pub(crate) async fn judge(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+) -> Result<(), StoreError> {
+    // One statement: where another node is migrating, a table of ours comes with the row of its migration.
+    let found = dialect.query(count_of_tables(dialect)).fetch_one(&mut *connection).await?;
+    let (lists, tables): (i64, i64) = (found.try_get(0)?, found.try_get(1)?);
+    let applied = match lists {
+        0 => Vec::new(),
+        _ => connection.list_applied_migrations(APPLIED).await?,
+    };
+    if !applied.iter().any(|row| row.version == FIRST) {
+        let is_empty = tables == 0 && applied.is_empty();
+        return if is_empty { Ok(()) } else { Err(StoreError::Foreign) };
+    }
+    if let Some(version) = connection.dirty_version(APPLIED).await? {
+        return Err(MigrateError::Dirty(version).into());
+    }
+    let migrator = of(dialect);
+    for row in applied {
+        let migration = migrator.iter().find(|migration| migration.version == row.version);
+        let migration = migration.ok_or(MigrateError::VersionMissing(row.version))?;
+        if migration.checksum != row.checksum {
+            return Err(MigrateError::VersionMismatch(row.version).into());
+        }
+    }
+    Ok(())
+}
+
+/// A `SELECT` of two numbers: tables named [`APPLIED`], and tables with a name of ours.
+fn count_of_tables(dialect: Dialect) -> String {
+    let (name, from) = match dialect {
+        Dialect::Sqlite => ("lower(name)", "sqlite_master WHERE type IN ('table', 'view')"),
+        Dialect::Postgres => (
+            "c.relname",
+            "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = current_schema()",
+        ),
+        Dialect::Mysql => {
+            ("table_name", "information_schema.tables WHERE table_schema = DATABASE()")
+        }
+    };
+    let ours = tables(dialect).join("', '");
+    format!(
+        "SELECT COUNT(CASE WHEN {name} = '{APPLIED}' THEN 1 END), \
+         COUNT(CASE WHEN {name} IN ('{ours}') THEN 1 END) FROM {from}"
+    )
+}
+
+/// The tables that the migrations create, and what they rename them to.
+fn tables(dialect: Dialect) -> Vec<&'static str> {
+    let lines = files(dialect).iter().flat_map(|(_, _, sql)| sql.lines());
+    let named = lines.filter_map(|line| {
+        let renamed = line.split_once(" RENAME TO ").map(|(_, name)| name);
+        line.strip_prefix("CREATE TABLE ").or(renamed)?.split([' ', ';']).next()
+    });
+    named.collect()
 }
 
 #[cfg(test)]
@@ -46,8 +120,18 @@ mod tests {
 
     use sqlx::migrate::Migrator;
 
-    use super::of;
+    use super::{of, tables};
     use crate::dialect::Dialect;
+
+    #[test]
+    fn the_tables_of_ours_are_those_of_the_migrations() {
+        let first = ["users", "tokens", "rooms", "messages"];
+        let sqlite = [&first[..], &["reads", "files", "reading", "read_marks"]].concat();
+        assert_eq!(tables(Dialect::Sqlite), sqlite);
+        let server = [&first[..], &["read_marks", "reading", "files"]].concat();
+        assert_eq!(tables(Dialect::Postgres), server);
+        assert_eq!(tables(Dialect::Mysql), server);
+    }
 
     #[tokio::test]
     async fn the_list_is_what_is_in_the_folders() {

@@ -57,8 +57,8 @@ throng_tables::settings! {
     /// Threads that compute password hashes, below the priority of the shards. Each keeps 19 MiB from its
     /// first hash on.
     hash_threads: usize = cores().div_ceil(2), "threads", 1..=64 => "half as many as cores";
-    /// Logins that may wait for a hash, and as many again of addresses from which the account has been used;
-    /// more are refused.
+    /// Logins that may wait for a hash, and as many again of addresses from which the account has been used.
+    /// Clients take turns. Of more, those of the client that has most are refused.
     hash_queue_max: usize = 256, "logins", 1..=1 << 20;
     /// Time a login or registration may wait for its hash before it is refused.
     hash_timeout_ms: u32 = 5_000, "ms", 10..=600_000;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Params, Version};
+use throng_wire::http::ClientKey;
 
-use crate::hashers::{HashMemory, Hashers, Urgency};
+use crate::hash_queue::Urgency;
+use crate::hashers::{HashMemory, Hashers};
 use crate::{Options, PasswordCost, StoreError, StoreMetrics};
 
 /// Computes hashes, a bounded number at once.
@@ -41,10 +43,10 @@ impl Passwords {
         Ok(Self { params, hashers, dummy })
     }
 
-    pub async fn hash(&self, password: String) -> Result<String, StoreError> {
+    pub async fn hash(&self, password: String, client: ClientKey) -> Result<String, StoreError> {
         let params = self.params.clone();
         let hashed = move |memory: &mut HashMemory| hash_with(&params, &password, memory);
-        self.hashers.run(Urgency::Other, hashed).await?
+        self.hashers.run(Urgency::Other, client, hashed).await?
     }
 
     /// Checks `password` against `stored`; `None` means an unknown user and is always wrong.
@@ -53,6 +55,7 @@ impl Passwords {
         password: String,
         stored: Option<String>,
         urgency: Urgency,
+        client: ClientKey,
     ) -> Result<Verification, StoreError> {
         let params = self.params.clone();
         let is_known = stored.is_some();
@@ -67,7 +70,7 @@ impl Passwords {
             }
             Ok(Verification::Right)
         };
-        self.hashers.run(urgency, verified).await?
+        self.hashers.run(urgency, client, verified).await?
     }
 }
 
@@ -148,6 +151,7 @@ fn is_weaker(stored: &str, params: &Params) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::sync::atomic::Ordering::Relaxed;
 
     use argon2::Block;
@@ -156,6 +160,10 @@ mod tests {
 
     fn cheap() -> Params {
         Params::new(Params::MIN_M_COST, Params::MIN_T_COST, 1, None).expect("minima")
+    }
+
+    fn client(n: u8) -> ClientKey {
+        IpAddr::from([192, 0, 2, n]).into()
     }
 
     fn options() -> Options {
@@ -172,7 +180,7 @@ mod tests {
     async fn bcrypt_of_php_is_verified_and_upgraded() {
         let (passwords, _) = passwords(options()).await;
         let verify = async |password: &str, stored: &str| {
-            passwords.verify(password.into(), Some(stored.into()), Urgency::Other).await
+            passwords.verify(password.into(), Some(stored.into()), Urgency::Other, client(1)).await
         };
         // The crypt_blowfish test vector, under PHP's and Python's name of the same algorithm.
         for prefix in ["$2y$", "$2b$"] {
@@ -192,7 +200,8 @@ mod tests {
         let (passwords, _) = passwords(options()).await;
         let stored = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         for (password, is_right) in [("password", true), ("passwort", false)] {
-            let verified = passwords.verify(password.into(), Some(stored.into()), Urgency::Other);
+            let verified =
+                passwords.verify(password.into(), Some(stored.into()), Urgency::Other, client(1));
             let is_wrong = verified.await.expect("run") == Verification::Wrong;
             assert_eq!(!is_wrong, is_right, "{password}");
         }
@@ -202,7 +211,7 @@ mod tests {
     async fn an_unknown_user_has_no_password() {
         let (passwords, _) = passwords(options()).await;
         for password in ["", "secret", "no account has this password"] {
-            let verified = passwords.verify(password.into(), None, Urgency::Other).await;
+            let verified = passwords.verify(password.into(), None, Urgency::Other, client(1)).await;
             assert_eq!(verified.expect("run"), Verification::Wrong);
         }
     }
@@ -220,7 +229,7 @@ mod tests {
         let asked: Vec<_> = (0..40)
             .map(|_| {
                 let passwords = Arc::clone(&passwords);
-                tokio::spawn(async move { passwords.hash("secret".into()).await })
+                tokio::spawn(async move { passwords.hash("secret".into(), client(1)).await })
             })
             .collect();
         for asked in asked {
@@ -235,7 +244,7 @@ mod tests {
     async fn block(passwords: &Passwords) -> std::sync::mpsc::Sender<()> {
         let (release, blocked) = std::sync::mpsc::channel::<()>();
         let (started, has_started) = tokio::sync::oneshot::channel();
-        let blocking = passwords.hashers.run(Urgency::Other, move |_| {
+        let blocking = passwords.hashers.run(Urgency::Other, client(1), move |_| {
             let _ = started.send(());
             let _ = blocked.recv();
         });
@@ -253,13 +262,30 @@ mod tests {
         let options = Options { hash_threads: 1, hash_queue_max: 1, ..options() };
         let (passwords, metrics) = passwords(options).await;
         let release = block(&passwords).await;
-        let (first, ()) = tokio::join!(passwords.hash("one".into()), async {
-            let second = passwords.hash("two".into()).await;
+        let (first, ()) = tokio::join!(passwords.hash("one".into(), client(1)), async {
+            let second = passwords.hash("two".into(), client(1)).await;
             assert!(matches!(second, Err(StoreError::Busy("login.hash_queue_max"))));
             drop(release);
         });
         assert!(first.is_ok());
-        assert!(passwords.hash("three".into()).await.is_ok());
+        assert!(passwords.hash("three".into(), client(1)).await.is_ok());
+        assert_eq!(metrics.counters.hashes_refused.load(Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_waiter_gives_its_place_to_a_client_that_has_fewer_and_is_refused() {
+        let options =
+            Options { hash_threads: 1, hash_queue_max: 2, hash_timeout_ms: 60_000, ..options() };
+        let (passwords, metrics) = passwords(options).await;
+        let release = block(&passwords).await;
+        let (first, second, other, ()) = tokio::join!(
+            passwords.hash("one".into(), client(1)),
+            passwords.hash("two".into(), client(1)),
+            passwords.hash("three".into(), client(2)),
+            async { drop(release) },
+        );
+        assert!(first.is_ok() && other.is_ok());
+        assert!(matches!(second, Err(StoreError::Busy("login.hash_queue_max"))));
         assert_eq!(metrics.counters.hashes_refused.load(Relaxed), 1);
     }
 
@@ -268,11 +294,11 @@ mod tests {
         let options = Options { hash_threads: 1, hash_timeout_ms: 10, ..options() };
         let (passwords, metrics) = passwords(options).await;
         let release = block(&passwords).await;
-        let late = passwords.hash("one".into()).await;
+        let late = passwords.hash("one".into(), client(1)).await;
         assert!(matches!(late, Err(StoreError::Busy("login.hash_timeout_ms"))));
         assert_eq!(metrics.counters.hashes_refused.load(Relaxed), 1);
         drop(release);
-        let ran = passwords.hashers.run(Urgency::Other, |_| ()).await;
+        let ran = passwords.hashers.run(Urgency::Other, client(1), |_| ()).await;
         assert!(ran.is_ok());
         assert_eq!(metrics.counters.hash_memory.load(Relaxed), 0, "no hash was computed");
     }
@@ -288,8 +314,8 @@ mod tests {
             move |_: &mut HashMemory| order.lock().expect("lock").push(who)
         };
         let (other, known, ()) = tokio::join!(
-            passwords.hashers.run(Urgency::Other, note("other")),
-            passwords.hashers.run(Urgency::Known, note("known")),
+            passwords.hashers.run(Urgency::Other, client(1), note("other")),
+            passwords.hashers.run(Urgency::Known, client(1), note("known")),
             async { drop(release) },
         );
         assert!(other.is_ok() && known.is_ok());
@@ -305,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn hashes_run_below_the_priority_of_everything_else() {
         let (passwords, _) = passwords(Options { hash_threads: 1, ..options() }).await;
-        let of_hash = passwords.hashers.run(Urgency::Other, |_| {
+        let of_hash = passwords.hashers.run(Urgency::Other, client(1), |_| {
             let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("procfs");
             niceness(&stat).expect("a niceness")
         });

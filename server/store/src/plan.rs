@@ -37,10 +37,19 @@ impl<'a> Plan<'a> {
         now_ms: i64,
     ) -> JobOutcome {
         match job {
-            Job::Append { room, first_seq, messages, .. } => {
+            Job::Append { room, first_seq, tip, messages, .. } => {
                 let Some(&last_seq) = self.raised.get(room).or_else(|| last_seqs.get(room)) else {
                     return JobOutcome::UnknownRoom;
                 };
+                if *tip > last_seq {
+                    tracing::error!(
+                        room,
+                        last_seq,
+                        tip,
+                        "the database has lost messages of the room: was it restored? numbers go on"
+                    );
+                }
+                let last_seq = last_seq.max(*tip);
                 let next = last_seq + 1;
                 if first_seq.is_some_and(|first_seq| first_seq != next) {
                     return JobOutcome::OutOfSequence { last_seq };

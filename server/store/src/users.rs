@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use throng_wire::http::ClientKey;
 
 use crate::clock::{format_datetime, now_ms};
 use crate::password::Verification;
@@ -46,16 +47,20 @@ pub fn plain_name(name: &str) -> String {
 }
 
 impl Store {
-    /// Creates an account. Of concurrent calls with one e-mail exactly one succeeds.
+    /// Creates an account for `client`. Of concurrent calls with one e-mail exactly one succeeds.
     ///
     /// # Errors
     /// [`RegisterError::EmailTaken`], compared without regard to case.
-    pub async fn register(&self, new: NewUser) -> Result<UserRow, RegisterError> {
+    pub async fn register(
+        &self,
+        new: NewUser,
+        client: ClientKey,
+    ) -> Result<UserRow, RegisterError> {
         // Spares the hash when the e-mail is known to be taken; the unique index decides races.
         if self.is_email_taken(&new.email).await? {
             return Err(RegisterError::EmailTaken);
         }
-        let password_hash = self.passwords().hash(new.password).await?;
+        let password_hash = self.passwords().hash(new.password, client).await?;
         let name = new.email.rsplit_once('@').map_or(new.email.as_str(), |(local, _)| local);
         let name = plain_name(name);
         let now = now_ms();
@@ -97,7 +102,7 @@ impl Store {
     }
 
     /// The user with this e-mail and password, if both are correct. An unknown e-mail takes as long
-    /// as a known one. An imported user's bcrypt hash is replaced by an argon2id hash.
+    /// as a known one. An imported user's bcrypt hash is replaced by an argon2id hash. Clients take turns.
     ///
     /// # Errors
     /// [`StoreError::Busy`] when too many callers wait for a hash, or this one has for too long.
@@ -106,6 +111,7 @@ impl Store {
         email: &str,
         password: String,
         urgency: Urgency,
+        client: ClientKey,
     ) -> Result<Option<UserRow>, StoreError> {
         let sql =
             format!("SELECT {USER_COLUMNS}, u.password_hash FROM users u WHERE u.email_key = ?");
@@ -114,7 +120,8 @@ impl Store {
             Some(row) => (Some(read_user(&row)?), Some(row.try_get::<String, _>(7)?)),
             None => (None, None),
         };
-        let verification = self.passwords().verify(password, stored.clone(), urgency).await?;
+        let verification = self.passwords().verify(password, stored.clone(), urgency, client);
+        let verification = verification.await?;
         let Some(user) = user else { return Ok(None) };
         match verification {
             Verification::Wrong => Ok(None),

@@ -1,4 +1,4 @@
-//! A database of an earlier version of the server.
+//! A database of an earlier version of the server, and one of another program.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::path::Path;
 use common::options;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-use throng_store::Store;
+use throng_store::{Store, StoreError, check};
 
 /// As the first version wrote it: a user of two rooms, who was in the first when the process ended.
 const ROWS: &str = "
@@ -41,5 +41,38 @@ async fn an_older_schema_is_brought_up_to_date_with_all_that_is_in_it() {
         assert_eq!(store.reads(1).await.expect("query"), [(1, 2), (2, 0)], "{opened}");
         assert_eq!(store.tips().await.expect("query"), [(1, 2), (2, 1)], "{opened}");
         store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn the_file_of_another_program_is_refused_and_stays_as_it_is() {
+    for (sql, is_refused) in [
+        ("CREATE TABLE users (id INTEGER PRIMARY KEY)", true),
+        ("CREATE TABLE Messages (body TEXT)", true),
+        ("CREATE VIEW rooms AS SELECT 1 AS id", true),
+        ("CREATE TABLE notes (body TEXT)", false),
+    ] {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let options = options(&dir);
+        let url = options.default_url();
+        let file: SqliteConnectOptions = url.parse().expect("a URL of SQLite");
+        let other = SqlitePool::connect_with(file.create_if_missing(true)).await.expect("create");
+        sqlx::raw_sql(sql).execute(&other).await.expect(sql);
+        other.close().await;
+        let database = dir.path().join("throng.db");
+        let content = std::fs::read(&database).expect("read");
+        let checked = check(&url, &options).await;
+        assert_eq!(std::fs::read(&database).expect("read"), content, "{sql}");
+        let opened = Store::open(&url, options.clone()).await.map(drop);
+        for outcome in [checked, opened] {
+            if is_refused {
+                let error = outcome.expect_err(sql);
+                assert!(matches!(error, StoreError::Foreign), "{sql}: {error}");
+            } else {
+                outcome.expect(sql);
+            }
+        }
+        let is_as_it_was = std::fs::read(&database).expect("read") == content;
+        assert_eq!(is_as_it_was, is_refused, "{sql}");
     }
 }

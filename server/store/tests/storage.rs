@@ -70,13 +70,14 @@ async fn writes(store: &Store, user: u32, number: u8, ready: &Ready) -> Outcomes
     };
     let token = store.issue_token(user, TokenScope::Api).await;
     let room = [(200 + u32::from(number), format!("Room {number}"))];
+    let logged_in = store.verify_login(IMPORTED, "U*U".into(), Urgency::Other, common::client());
     vec![
         ("message", shown(store.append(1, None, vec![text(user, &"x".repeat(10_000))]).await)),
         ("read mark", shown(store.save_read(user, 1, u64::from(number), false).await)),
         ("token", shown(token)),
         ("logout", known(store.revoke(hash_token(&ready.token).expect("it is one")).await)),
-        ("login", known(store.verify_login(IMPORTED, "U*U".into(), Urgency::Other).await)),
-        ("registration", shown(store.register(new).await)),
+        ("login", known(logged_in.await)),
+        ("registration", shown(store.register(new, common::client()).await)),
         ("upload", shown(store.save_image(ImageKind::Messages, image(number)).await)),
         ("avatar", shown(store.set_avatar(user, &format!("/{number}.svg")).await)),
         ("room", shown(store.create_room(100 + u32::from(number)).await)),
@@ -250,7 +251,8 @@ async fn a_lock_of_another_program_is_reported_and_its_end_too() {
 async fn little_free_space_refuses_messages_and_uploads_and_nothing_else() {
     let bench = common::bench_with(|options| options.min_free_mb = 1 << 30).await;
     let new = NewUser { email: "a@b.c".into(), password: "secret".into(), avatar: "/a.svg".into() };
-    let user = bench.store.register(new).await.expect("an account needs little").id;
+    let user = bench.store.register(new, common::client()).await;
+    let user = user.expect("an account needs little").id;
     let ready = Ready::new(&bench, user).await;
     for (what, outcome) in writes(&bench.store, user, 1, &ready).await {
         let is_refused = ["message", "upload"].contains(&what);

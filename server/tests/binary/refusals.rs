@@ -124,6 +124,19 @@ fn a_wrong_namespace_and_a_wrong_token_leave_a_line() {
 }
 
 #[test]
+fn the_line_of_a_session_that_a_bound_ended_names_the_setting() {
+    let one_session = ["--shards", "1", "--limits-sessions-per-user-max", "1"];
+    let mut server = Server::throng(&one_session, &[]);
+    let path = format!("{OPEN}&api_token={}", server.register("ann"));
+    let first = server.websocket(&path);
+    wait_for_line(&mut server, &[" identified "]);
+    let second = server.websocket(&path);
+    let setting = "setting=\"limits.sessions_per_user_max\" ";
+    wait_for_line(&mut server, &[" ended ", "reason=\"limit\" ", setting]);
+    drop((first, second));
+}
+
+#[test]
 fn the_lines_of_a_session_name_its_client() {
     let mut server = server();
     let token = server.register("ann");

@@ -23,6 +23,14 @@ fn serve(data: &Path) -> Output {
         .expect("it can be started")
 }
 
+fn check_config(data: &Path) -> Output {
+    throng_kit::own(env!("CARGO_BIN_EXE_throng"))
+        .args(["check-config", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
+        .output()
+        .expect("it can be started")
+}
+
 fn start() -> Server {
     Server::throng(&["--shards", "1"], &[("THRONG_STORAGE__MIN_FREE_MB", "0")])
 }
@@ -43,6 +51,35 @@ fn a_second_process_on_the_directory_exits_and_names_the_first() {
     let says = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(says.contains(&format!("process {}", first.pid())), "{says}");
     assert!(first.get("/ready").starts_with("HTTP/1.1 200"), "the first goes on");
+}
+
+#[test]
+fn check_config_refuses_the_data_of_another_program_as_serve_does() {
+    let mut server = start();
+    let data = server.data_dir();
+    server.terminate();
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(check_config(&data).status.code(), Some(0), "its own data");
+    // The tables are in the file since its first start. Without the list of migrations under its name they are those
+    // of another program.
+    for log in ["throng.db-wal", "throng.db-shm"] {
+        let _ = fs::remove_file(data.join(log));
+    }
+    let database = data.join("throng.db");
+    let mut content = fs::read(&database).expect("it is there");
+    let name = b"_sqlx_migrations";
+    let places: Vec<usize> =
+        (0..content.len()).filter(|&start| content[start..].starts_with(name)).collect();
+    assert!(!places.is_empty(), "the file has the list");
+    for start in places {
+        content[start..start + name.len()].copy_from_slice(b"other_migrations");
+    }
+    fs::write(&database, content).expect("it is ours");
+    for refused in [check_config(&data), serve(&data)] {
+        let says = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(74), "{says}");
+        assert!(says.contains("the database holds tables of another program"), "{says}");
+    }
 }
 
 #[test]

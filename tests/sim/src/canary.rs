@@ -75,7 +75,7 @@ pub const OF_SCRIPTS: [Canary; 8] = [
 ];
 
 impl Canary {
-    pub const ALL: [Canary; 36] = [
+    pub const ALL: [Canary; 37] = [
         Canary::DropFanOut,
         Canary::DoubleFanOut,
         Canary::SwapDeliveries,
@@ -111,6 +111,7 @@ impl Canary {
         Canary::Chat(OfChat::UncountedPendingBytes),
         Canary::Chat(OfChat::ListRoomTwice),
         Canary::Chat(OfChat::KeepReceiver),
+        Canary::Chat(OfChat::KeepAsking),
         Canary::Chat(OfChat::KeepRemote),
     ];
 

@@ -51,11 +51,14 @@ pub struct World<A: App, S> {
     pub checks_steps: bool,
     /// Asserts all invariants after each turn, in debug builds: costs a look at everything.
     pub checks_turns: bool,
+    /// Lines of the log are kept for [`World::take_logs`].
+    pub keeps_logs: bool,
     /// Turns taken by all shards together.
     pub turns: u64,
     /// Effects of all shards together.
     pub effects: u64,
     signals: Vec<A::Signal>,
+    logs: Vec<A::Log>,
     nodes: Vec<Node<A>>,
     lanes: Lanes<A>,
     answers: BTreeMap<PollId, Answer>,
@@ -131,9 +134,11 @@ impl<A: App, S: Store<A>> World<A, S> {
             signals_max: 0,
             checks_steps: false,
             checks_turns: true,
+            keeps_logs: false,
             turns: 0,
             effects: 0,
             signals: Vec::new(),
+            logs: Vec::new(),
             nodes: (0..shards).map(node).collect(),
             lanes: Lanes::new(usize::from(shards), lane_max as usize),
             answers: BTreeMap::new(),
@@ -300,6 +305,11 @@ impl<A: App, S: Store<A>> World<A, S> {
     /// What was signalled since the last call.
     pub fn take_signals(&mut self) -> Vec<A::Signal> {
         std::mem::take(&mut self.signals)
+    }
+
+    /// What was logged since the last call, if it is kept.
+    pub fn take_logs(&mut self) -> Vec<A::Log> {
+        std::mem::take(&mut self.logs)
     }
 
     /// The machine's wall clock is set, to what it shows at time zero.
@@ -474,6 +484,9 @@ impl<A: App, S: Store<A>> World<A, S> {
         self.commands.extend(effects.commands.into_iter().map(|command| (index, command)));
         assert!(effects.signals.len() <= self.signals_max as usize, "more signals than fit");
         self.signals.extend(effects.signals);
+        if self.keeps_logs {
+            self.logs.extend(effects.logs);
+        }
         for pipe in effects.resumes {
             self.nodes[index].pipes[pipe.slot as usize].is_paused = false;
         }

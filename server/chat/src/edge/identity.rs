@@ -1,6 +1,7 @@
 //! Whose connection it is: tokens, the events that wait for them, and who leaves with them.
 
 use super::*;
+use crate::canary::{Canary, is_armed};
 
 impl Edge {
     pub(super) fn connected(
@@ -97,7 +98,9 @@ impl Edge {
             Some(Awaited::Identity(_)) => None,
             Some(Awaited::Image { .. }) | None => unreachable!("it asks for a token"),
         };
-        self.asking.remove(token, session);
+        if !is_armed(Canary::KeepAsking) {
+            self.asking.remove(token, session);
+        }
         let refusal = match outcome {
             Ok(Some(card)) => {
                 self.bind(session, token, card, cx);
@@ -171,7 +174,7 @@ impl Edge {
         entry.card = card;
         if !entry.sessions.contains(&session) {
             if entry.sessions.len() >= sessions_max {
-                cx.engine.end(session, CloseReason::Limit);
+                cx.engine.end(session, CloseReason::Limit("limits.sessions_per_user_max"));
                 return;
             }
             entry.sessions.push(session);

@@ -87,8 +87,11 @@ impl Edge {
             (self.settings.pending_events_max as usize, self.settings.pending_bytes_max as usize);
         let pending = self.live(session).pending.as_mut().expect("the session waits");
         let bytes = queued.bytes();
-        if pending.queue.len() >= events_max || pending.bytes + bytes > bytes_max {
-            return cx.engine.end(session, CloseReason::Limit);
+        if pending.queue.len() >= events_max {
+            return cx.engine.end(session, CloseReason::Limit("limits.pending_events_max"));
+        }
+        if pending.bytes + bytes > bytes_max {
+            return cx.engine.end(session, CloseReason::Limit("limits.pending_bytes_max"));
         }
         if !is_armed(Canary::UncountedPendingBytes) {
             pending.bytes += bytes;

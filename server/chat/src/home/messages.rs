@@ -200,7 +200,8 @@ impl Home {
             Numbering::HomeChecked => Some(Seq(room.messages.seq().0 + 1)),
             Numbering::Database | Numbering::Redis => None,
         };
-        match lanes.command(Command::Append { room: room_id, first_seq, batch }) {
+        let tip = room.messages.seq();
+        match lanes.command(Command::Append { room: room_id, first_seq, tip, batch }) {
             Ok(()) => room.committing.extend(room.backlog.drain(..count)),
             Err(Full(_)) => {
                 self.mark_dirty(room_id);

@@ -4,6 +4,7 @@ mod account;
 mod bodies;
 mod chat;
 mod cluster;
+mod endings;
 mod limits;
 mod presence;
 mod repeats;

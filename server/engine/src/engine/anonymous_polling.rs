@@ -25,7 +25,8 @@ impl Engine {
             let busiest = self.addresses.most_frequent(listed.iter().map(address));
             let oldest = listed.iter().position(|id| address(id) == busiest);
             let oldest = oldest.and_then(|index| listed.remove(index));
-            self.end(oldest.expect("it was counted"), CloseReason::Limit);
+            let oldest = oldest.expect("it was counted");
+            self.end(oldest, CloseReason::Limit("limits.anonymous.polling_sessions_max"));
             self.counters.polling_displaced += 1;
         }
         self.anonymous_polling = listed;

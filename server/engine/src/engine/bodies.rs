@@ -81,7 +81,7 @@ impl Engine {
     /// Spec: TRN-39.
     pub(super) fn refuse_large(&mut self, id: SessionId, poll: PollId) {
         self.answer_json(poll, 413, r#"{"code":3,"message":"Payload too large"}"#);
-        self.end(id, CloseReason::TooLarge);
+        self.end(id, self.too_large(id));
     }
 
     /// The body of the session, if there is one, has not arrived in time.
@@ -102,7 +102,7 @@ impl Engine {
         self.bodies.remove(&poll);
         self.counters.bodies -= 1;
         match reason {
-            CloseReason::Limit => {
+            CloseReason::Limit(_) => {
                 self.answer_json(poll, 503, r#"{"code":6,"message":"Server is full"}"#);
             }
             CloseReason::PollingOverlap => self.refuse_poll(poll, EngineError::BadRequest),
@@ -113,8 +113,8 @@ impl Engine {
             | CloseReason::ClientDisconnect
             | CloseReason::ParseError
             | CloseReason::Protocol(_)
-            | CloseReason::TooLarge
-            | CloseReason::SlowConsumer
+            | CloseReason::TooLarge(_)
+            | CloseReason::SlowConsumer(_)
             | CloseReason::ServerDisconnect
             | CloseReason::ServerStop => self.refuse_poll(poll, EngineError::SessionUnknown),
         }

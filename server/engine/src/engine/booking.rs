@@ -30,6 +30,18 @@ impl Engine {
         }) as usize
     }
 
+    /// Why a session ends that sends a message, or a polling body, longer than [`Engine::payload_max`].
+    pub(super) fn too_large(&self, id: SessionId) -> CloseReason {
+        let limits = &self.settings;
+        let setting = match self.live(id).trust() {
+            Trust::Anonymous if limits.anonymous.payload_bytes_max < limits.max_payload => {
+                "limits.anonymous.payload_bytes_max"
+            }
+            Trust::Anonymous | Trust::Claimed | Trust::Identified => "max_payload",
+        };
+        CloseReason::TooLarge(setting)
+    }
+
     /// Bytes of input that all sessions hold.
     pub fn held_in(&self) -> usize {
         self.held_anonymous.inbound + self.held_identified.inbound
@@ -124,8 +136,9 @@ impl Engine {
         if let Some(owner) = owner {
             self.leave_owner(owner);
         }
-        if polled > self.outbox.bound(trust.class()) as usize {
-            self.slow.push(id);
+        let polled_max = self.outbox.bound(trust.class()) as usize;
+        if polled > polled_max && self.polling_mut(id).counted(trust) > polled_max {
+            self.slow.push((id, trust.outbound_setting()));
         }
         if let Some(pipe) = pipe {
             self.set_pipe_trust(pipe, trust);
@@ -135,7 +148,7 @@ impl Engine {
         }
         let most = self.payload_max(trust);
         if most < self.payload_max(old) && unfinished > most {
-            return self.end(id, CloseReason::TooLarge);
+            return self.end(id, self.too_large(id));
         }
         let session = self.live(id);
         let (due, timer_at) = (session.account.identify_by, session.timer_at);

@@ -75,11 +75,14 @@ impl Engine {
     fn check_bounds(&self) {
         for session in self.sessions() {
             let trust = session.account.trust;
-            let (bytes, packets) = match &session.carrier {
-                Carrier::Pipe(pipe) => (self.outbox.waiting(*pipe), 0),
-                Carrier::Polling(polling) => (polling.bytes, polling.queue.len()),
-            };
             let bytes_max = self.outbox.bound(trust.class()) as usize;
+            let (bytes, packets) = match &session.carrier {
+                Carrier::Pipe(pipe) => (self.outbox.counted(*pipe), 0),
+                Carrier::Polling(polling) if polling.bytes <= bytes_max => {
+                    (polling.bytes, polling.queue.len())
+                }
+                Carrier::Polling(polling) => (polling.counted(trust), polling.queue.len()),
+            };
             assert!(
                 bytes <= bytes_max,
                 "a session is sent {bytes} bytes, and {bytes_max} may wait"
@@ -165,7 +168,7 @@ impl Engine {
         let mut known = 0;
         for session in self.sessions() {
             let Carrier::Polling(polling) = &session.carrier else { continue };
-            let held: usize = polling.queue.iter().map(super::polling::bytes_of).sum();
+            let held: usize = polling.queue.iter().map(super::poll_queue::bytes_of).sum();
             assert_eq!(polling.bytes, held, "bytes accounted are bytes held");
             if let Some(last) = polling.last {
                 known += 1;

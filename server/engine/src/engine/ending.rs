@@ -33,7 +33,7 @@ impl Engine {
         if let Some(address) = address {
             self.addresses.remove(address, self.now);
         }
-        if matches!(reason, CloseReason::SlowConsumer | CloseReason::Limit) {
+        if matches!(reason, CloseReason::SlowConsumer(_) | CloseReason::Limit(_)) {
             self.counters.evictions += 1;
         }
         if let Some(probe) = session.probe.take() {
@@ -42,7 +42,7 @@ impl Engine {
         match &mut session.carrier {
             Carrier::Pipe(pipe) => {
                 let pipe = *pipe;
-                if reason == CloseReason::SlowConsumer {
+                if matches!(reason, CloseReason::SlowConsumer(_)) {
                     // What is queued will not be read in time; the frame under way must be whole.
                     self.outbox.cut(pipe);
                 }

@@ -36,8 +36,8 @@ impl Engine {
     /// are beyond a budget, those that hold most. False if there were none.
     pub(crate) fn evict(&mut self) -> bool {
         let mut had_any = !self.slow.is_empty();
-        while let Some(id) = self.slow.pop() {
-            self.end(id, CloseReason::SlowConsumer);
+        while let Some((id, setting)) = self.slow.pop() {
+            self.end(id, CloseReason::SlowConsumer(setting));
         }
         while let Some(pipe) = self.outbox.next_over() {
             had_any = true;
@@ -69,20 +69,23 @@ impl Engine {
         let HeldBytes { inbound, polled } = self.held_anonymous;
         let held = inbound + polled + self.outbox.held(Class::Anonymous);
         let excess = held.checked_sub(self.budgets.anonymous)?;
-        (excess > 0).then_some((excess, held_anonymous, CloseReason::Limit))
+        let reason = CloseReason::Limit("limits.anonymous.held_mib_max");
+        (excess > 0).then_some((excess, held_anonymous, reason))
     }
 
     pub(super) fn inbound_over(&self) -> Over {
         let held = self.held_anonymous.inbound + self.held_identified.inbound;
         let excess = held.checked_sub(self.budgets.inbound)?;
-        (excess > 0).then_some((excess, held_in, CloseReason::Limit))
+        let reason = CloseReason::Limit("limits.inbound_mib_max");
+        (excess > 0).then_some((excess, held_in, reason))
     }
 
     pub(super) fn outbound_over(&self) -> Over {
         let polled = self.held_anonymous.polled + self.held_identified.polled;
         let sent = [Class::Anonymous, Class::Identified].map(|class| self.outbox.held(class));
         let excess = (polled + sent[0] + sent[1]).checked_sub(self.budgets.outbound)?;
-        (excess > 0).then_some((excess, held_out, CloseReason::SlowConsumer))
+        let reason = CloseReason::SlowConsumer("limits.outbound_mib_max");
+        (excess > 0).then_some((excess, held_out, reason))
     }
 
     /// Ends those that hold most until `excess` bytes, and some more, are free: the next byte must not
@@ -111,7 +114,10 @@ impl Engine {
     /// A pipe holds more than its bound.
     fn evict_pipe(&mut self, pipe: PipeId) {
         match self.role(pipe) {
-            Role::Session(id) => self.end(id, CloseReason::SlowConsumer),
+            Role::Session(id) => {
+                let setting = self.live(id).trust().outbound_setting();
+                self.end(id, CloseReason::SlowConsumer(setting));
+            }
             Role::Probe { .. } | Role::RawEcho => {
                 self.outbox.cut(pipe);
                 self.drop_pipe(pipe, 1008);

@@ -36,10 +36,11 @@ impl Engine {
         }
         if session.account.finish_by <= now {
             self.time_out_body(id);
-            return self.end(id, CloseReason::Limit);
+            return self.end(id, CloseReason::Limit("limits.message_timeout_ms"));
         }
         if session.account.identify_by <= now {
-            return self.end(id, CloseReason::Limit);
+            let setting = "limits.anonymous.identify_timeout_ms";
+            return self.end(id, CloseReason::Limit(setting));
         }
         if session.deadline > now {
             let due = session.next_due();

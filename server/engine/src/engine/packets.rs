@@ -184,7 +184,7 @@ impl Engine {
         };
         assembly.bytes += bytes.len();
         if assembly.bytes > max_payload {
-            return self.end(id, CloseReason::TooLarge);
+            return self.end(id, self.too_large(id));
         }
         if takes_attachments {
             assembly.attachments.push(Bytes::copy_from_slice(bytes));

@@ -250,10 +250,16 @@ impl Engine {
     fn ws_fault(&mut self, pipe: PipeId, fault: Fault) {
         let code = fault.close_code();
         match self.role(pipe) {
-            Role::Session(id) => self.end(
-                id,
-                if code == 1009 { CloseReason::TooLarge } else { CloseReason::Protocol(code) },
-            ),
+            Role::Session(id) => {
+                let reason = if fault == Fault::TooManyFragments {
+                    CloseReason::TooLarge("engine.fragments_max")
+                } else if code == 1009 {
+                    self.too_large(id)
+                } else {
+                    CloseReason::Protocol(code)
+                };
+                self.end(id, reason);
+            }
             Role::Probe { .. } | Role::RawEcho | Role::Closing | Role::Gone => {
                 self.drop_pipe(pipe, code);
             }

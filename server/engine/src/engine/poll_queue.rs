@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use throng_wire::eio::payload::{Form, Out};
 
+use super::trust::Trust;
 use crate::ids::PollId;
 
 /// What a body costs before its first byte.
@@ -47,6 +48,18 @@ impl Receiving {
     }
 }
 
+impl Polling {
+    /// Bytes that count for the bound: one packet that is longer than the bound, such as the roster of a large room, is
+    /// sent all the same to a user that polls.
+    pub(super) fn counted(&self, trust: Trust) -> usize {
+        let longest = match trust {
+            Trust::Identified => self.queue.iter().map(bytes_of).max().unwrap_or(0),
+            Trust::Anonymous | Trust::Claimed => 0,
+        };
+        self.bytes - longest
+    }
+}
+
 pub(crate) struct Polling {
     pub(super) queue: VecDeque<Out>,
     pub(super) bytes: usize,
@@ -81,5 +94,11 @@ impl Polling {
             b64,
             is_released: false,
         }
+    }
+}
+
+pub(super) fn bytes_of(packet: &Out) -> usize {
+    match packet {
+        Out::Text(bytes) | Out::Binary(bytes) => bytes.len(),
     }
 }

@@ -5,7 +5,7 @@ use throng_wire::eio::payload::{self, Form, Out};
 use throng_wire::eio::{self, Kind, Version};
 use throng_wire::http::EngineError;
 
-use super::poll_queue::{Parked, Polling, Post};
+use super::poll_queue::{Parked, Polling, Post, bytes_of};
 use super::trust::Trust;
 use super::{Carrier, CloseReason, Engine};
 use crate::canary::{Canary, is_armed};
@@ -17,8 +17,8 @@ const TEXT: &str = "text/plain; charset=UTF-8";
 const BINARY: &str = "application/octet-stream";
 const SCRIPT: &str = "text/javascript; charset=UTF-8";
 pub(super) const JSON: &str = "application/json";
-/// Packets in one POST; a client that has more sends another.
-const POST_PACKETS_MAX: usize = 1024;
+/// Packets in one POST: as many as a user may send at once, with some to spare. Spec: TRN-40.
+const POST_PACKETS_MAX: usize = 4096;
 
 impl Engine {
     /// Answers a request of a session, which ends or has ended: its end has a reason of its own.
@@ -49,9 +49,12 @@ impl Engine {
         }
         let trust = self.live(id).trust();
         self.held_mut(trust).polled += added;
-        let bytes_max = self.outbox.bound(trust.class());
-        if packets > packets_max || bytes > bytes_max as usize {
-            self.slow.push(id);
+        let bytes_max = self.outbox.bound(trust.class()) as usize;
+        let is_beyond = bytes > bytes_max && self.polling_mut(id).counted(trust) > bytes_max;
+        if packets > packets_max {
+            self.slow.push((id, "limits.poll_packets_max"));
+        } else if is_beyond {
+            self.slow.push((id, trust.outbound_setting()));
         }
     }
 
@@ -231,7 +234,7 @@ impl Engine {
         self.refuse_body(polling, reason);
         let Some(parked) = polling.parked.take() else { return }; // No poll waits.
         let mut packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
-        if reason == CloseReason::SlowConsumer {
+        if matches!(reason, CloseReason::SlowConsumer(_)) {
             packets.clear();
         }
         packets.push(Out::Text(Bytes::from_static(b"1")));
@@ -264,12 +267,6 @@ fn encode(
         None => (if is_binary { BINARY } else { TEXT }, body.into()),
     };
     Answer { status: 200, content_type, body, is_identified: trust == Trust::Identified }
-}
-
-pub(super) fn bytes_of(packet: &Out) -> usize {
-    match packet {
-        Out::Text(bytes) | Out::Binary(bytes) => bytes.len(),
-    }
 }
 
 /// The form of a POST body.

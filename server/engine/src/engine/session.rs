@@ -225,6 +225,8 @@ impl Session {
 }
 
 /// Why a session ended; the words of the log and the metrics.
+///
+/// Where a bound ended it, that is the setting of this name: operators see which one to raise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// The client closed its transport.
@@ -241,12 +243,12 @@ pub enum CloseReason {
     ParseError,
     /// The WebSocket rules were broken; the code says which.
     Protocol(u16),
-    /// A message was longer than `max_payload`.
-    TooLarge,
-    /// Too many bytes waited for the client.
-    SlowConsumer,
-    /// The client went beyond a limit of the application.
-    Limit,
+    /// A message was longer than the setting allows.
+    TooLarge(&'static str),
+    /// More waited for the client than the setting allows.
+    SlowConsumer(&'static str),
+    /// The client went beyond the setting.
+    Limit(&'static str),
     /// The application disconnected the client.
     ServerDisconnect,
     /// The server is stopping.
@@ -265,12 +267,31 @@ impl CloseReason {
             CloseReason::ConnectTimeout => "connect_timeout",
             CloseReason::ClientDisconnect => "client_disconnect",
             CloseReason::ParseError | CloseReason::Protocol(_) => "parse_error",
-            CloseReason::TooLarge => "too_large",
-            CloseReason::SlowConsumer => "slow_consumer",
-            CloseReason::Limit => "limit",
+            CloseReason::TooLarge(_) => "too_large",
+            CloseReason::SlowConsumer(_) => "slow_consumer",
+            CloseReason::Limit(_) => "limit",
             CloseReason::ServerDisconnect => "server_disconnect",
             CloseReason::ServerStop => "server_stop",
             CloseReason::PollingOverlap => "polling_overlap",
+        }
+    }
+
+    /// The setting that the session went beyond, if a bound ended it.
+    pub fn setting(self) -> Option<&'static str> {
+        match self {
+            CloseReason::TooLarge(setting)
+            | CloseReason::SlowConsumer(setting)
+            | CloseReason::Limit(setting) => Some(setting),
+            CloseReason::TransportClose
+            | CloseReason::TransportError
+            | CloseReason::PingTimeout
+            | CloseReason::ConnectTimeout
+            | CloseReason::ClientDisconnect
+            | CloseReason::ParseError
+            | CloseReason::Protocol(_)
+            | CloseReason::ServerDisconnect
+            | CloseReason::ServerStop
+            | CloseReason::PollingOverlap => None,
         }
     }
 
@@ -284,11 +305,11 @@ impl CloseReason {
             CloseReason::ServerStop => 1001,
             CloseReason::ParseError | CloseReason::PollingOverlap => 1008,
             CloseReason::Protocol(code) => code,
-            CloseReason::TooLarge => 1009,
-            CloseReason::SlowConsumer => 4001,
+            CloseReason::TooLarge(_) => 1009,
+            CloseReason::SlowConsumer(_) => 4001,
             CloseReason::PingTimeout => 4002,
             CloseReason::ConnectTimeout => 4003,
-            CloseReason::Limit => 4004,
+            CloseReason::Limit(_) => 4004,
         }
     }
 
@@ -300,9 +321,9 @@ impl CloseReason {
             CloseReason::ConnectTimeout => &mut counters.closed_connect_timeout,
             CloseReason::ClientDisconnect => &mut counters.closed_client_disconnect,
             CloseReason::ParseError | CloseReason::Protocol(_) => &mut counters.closed_parse_error,
-            CloseReason::TooLarge => &mut counters.closed_too_large,
-            CloseReason::SlowConsumer => &mut counters.closed_slow_consumer,
-            CloseReason::Limit => &mut counters.closed_limit,
+            CloseReason::TooLarge(_) => &mut counters.closed_too_large,
+            CloseReason::SlowConsumer(_) => &mut counters.closed_slow_consumer,
+            CloseReason::Limit(_) => &mut counters.closed_limit,
             CloseReason::ServerDisconnect => &mut counters.closed_server_disconnect,
             CloseReason::ServerStop => &mut counters.closed_server_stop,
             CloseReason::PollingOverlap => &mut counters.closed_polling_overlap,

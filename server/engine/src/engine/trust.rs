@@ -21,4 +21,20 @@ impl Trust {
             Trust::Identified => Class::Identified,
         }
     }
+
+    /// The setting that bounds what may wait for one client.
+    pub(super) fn outbound_setting(self) -> &'static str {
+        match self {
+            Trust::Anonymous | Trust::Claimed => "limits.anonymous.outbound_bytes_max",
+            Trust::Identified => "limits.outbound_bytes_max",
+        }
+    }
+
+    /// The setting of the rate of work.
+    pub(super) fn work_setting(self) -> &'static str {
+        match self {
+            Trust::Anonymous | Trust::Claimed => "limits.anonymous.work_per_s",
+            Trust::Identified => "limits.work_per_s",
+        }
+    }
 }

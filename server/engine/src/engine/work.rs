@@ -77,7 +77,8 @@ impl Engine {
         let read_at = work.open_at(&rate);
         let is_late = self.charge_address(id, units);
         if read_at > now.plus_ms(DEBT_MS_MAX) {
-            self.end(id, CloseReason::Limit);
+            let setting = self.live(id).trust().work_setting();
+            self.end(id, CloseReason::Limit(setting));
         } else if (is_late || read_at > now) && self.owing.last() != Some(&id) {
             self.owing.push(id);
         }

@@ -30,11 +30,11 @@ impl Outbox {
         self.spares.check();
     }
 
-    /// Bytes that wait for the pipe, shared ones included.
-    pub(crate) fn waiting(&self, pipe: PipeId) -> usize {
+    /// Bytes that count for the bound of the pipe, shared ones included.
+    pub(crate) fn counted(&self, pipe: PipeId) -> usize {
         let slot = self.slots.get(pipe.slot as usize);
         let slot = slot.filter(|slot| slot.generation == pipe.generation);
-        slot.map_or(0, PipeSlot::waiting)
+        slot.map_or(0, PipeSlot::counted)
     }
 
     /// Whether anything is queued for the pipe.

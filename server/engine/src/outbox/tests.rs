@@ -312,6 +312,28 @@ fn a_pipe_beyond_the_bound_of_its_class_is_named_once() {
 }
 
 #[test]
+fn one_message_that_is_longer_than_the_bound_is_sent_to_a_client_that_reads() {
+    let mut outbox = Outbox::new(Bounds::new(10, 20_000, 30));
+    outbox.open(PIPE, Class::Identified);
+    let roster = Bytes::from(vec![b'r'; 50_000]);
+    outbox.push_shared(PIPE, &roster);
+    outbox.push(PIPE, &[0; 20_000]);
+    assert_eq!(outbox.next_over(), None, "what else waits is at the bound");
+    outbox.push(PIPE, &[0]);
+    assert_eq!(outbox.next_over(), Some(PIPE));
+    // Two of them are more than one; and what was sent of one counts no more.
+    outbox.close(PIPE);
+    let pipe = PipeId { generation: 8, ..PIPE };
+    outbox.open(pipe, Class::Identified);
+    outbox.push_shared(pipe, &roster);
+    assert_eq!(outbox.sent(pipe, 40_000), Flushed::More);
+    outbox.push(pipe, &[0; 20_000]);
+    assert_eq!((outbox.next_over(), outbox.counted(pipe)), (None, 20_000));
+    outbox.push_shared(pipe, &roster);
+    assert_eq!(outbox.next_over(), Some(pipe));
+}
+
+#[test]
 fn what_pipes_hold_for_themselves_is_summed_by_class() {
     let mut outbox = unbounded();
     outbox.open(PIPE, Class::Anonymous);

@@ -54,7 +54,7 @@ impl<H: Handler<S::Message>, S: RoomState> Rooms<H, S> {
         let Rooms { handler, edge, counters, .. } = self;
         call(handler, &mut Socket { id, event_bytes, engine, edge, counters });
         if self.edge.is_over() {
-            engine.end(session, CloseReason::Limit);
+            engine.end(session, CloseReason::Limit("waiting_bytes_max"));
         }
     }
 

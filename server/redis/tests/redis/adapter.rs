@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use serde_json::json;
@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::executor::settings;
+use crate::relay::Relay;
 use crate::server::{Server, TIMEOUT, eventually, free_port};
 
 struct Listener {
@@ -31,6 +32,10 @@ fn names() -> RoomNames {
 }
 
 fn listen(url: &str) -> Listener {
+    listen_with(url, Duration::from_secs(5))
+}
+
+fn listen_with(url: &str, timeout: Duration) -> Listener {
     let counters = Arc::new(Counters::default());
     let (emits_in, emits) = mpsc::channel(16);
     let ingress = Ingress {
@@ -38,7 +43,7 @@ fn listen(url: &str) -> Listener {
         channels: Channels::new("socket.io"),
         names: names(),
         bytes_max: 1024,
-        timeout: Duration::from_secs(5),
+        timeout,
         counters: Arc::clone(&counters),
     };
     tokio::spawn(ingress.run(emits_in));
@@ -122,6 +127,45 @@ async fn subscriptions_outlive_the_server() {
         let is_noticed = || !listener.counters.is_subscribed();
         eventually("it notices", async || is_noticed().then_some(())).await;
     }
+}
+
+#[tokio::test]
+async fn a_subscription_whose_bytes_are_swallowed_is_made_again() {
+    let server = Server::start(&[]);
+    let relay = Relay::before(server.port);
+    let mut listener = listen_with(&relay.url(), Duration::from_secs(1));
+    listener.subscribed().await;
+    server.publish("socket.io#/#room1#", &broadcast("other!", "before", "room1"));
+    assert!(listener.next().await.event.contains("before"));
+    relay.forget();
+    let begun = Instant::now();
+    server.publish("socket.io#/#room1#", &broadcast("other!", "swallowed", "room1"));
+    let emit = eventually("events come again", async || {
+        server.publish("socket.io#/#room1#", &broadcast("other!", "after", "room1"));
+        listener.emits.try_recv().ok()
+    });
+    assert!(emit.await.event.contains("after"));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_subscription_without_publications_stays_while_redis_answers() {
+    let server = Server::start(&[]);
+    let mut listener = listen(&server.url());
+    listener.subscribed().await;
+    let connection = || {
+        let clients = server.cli(&["CLIENT", "LIST", "TYPE", "pubsub"]);
+        let id = clients.split(' ').find(|word| word.starts_with("id="));
+        id.expect("it is connected").to_owned()
+    };
+    let first = connection();
+    server.cli(&["CONFIG", "RESETSTAT"]);
+    // The second ping is sent after the answer to the first.
+    let is_asked = || server.cli(&["INFO", "commandstats"]).contains("cmdstat_ping:calls=2,");
+    eventually("it is asked twice", async || is_asked().then_some(())).await;
+    assert_eq!(connection(), first);
+    server.publish("socket.io#/#room1#", &broadcast("other!", "one", "room1"));
+    assert!(listener.next().await.event.contains("one"));
 }
 
 #[tokio::test]

@@ -6,5 +6,6 @@ mod cluster;
 mod executor;
 mod faults;
 mod orders;
+mod relay;
 mod sentinel;
 mod server;

@@ -327,3 +327,23 @@ async fn a_login_that_cannot_be_computed_in_time_is_refused_and_may_be_repeated(
     let busy = &bench.deps.counters.logins_busy;
     assert_eq!(busy.load(std::sync::atomic::Ordering::Relaxed), refused);
 }
+
+#[tokio::test]
+async fn an_address_that_fills_the_queue_of_hashes_keeps_nobody_else_out() {
+    let bench = bench_with(|_, options| {
+        options.password_cost = throng_store::PasswordCost::Standard;
+        options.hash_threads = 1;
+        options.hash_queue_max = 2;
+        options.hash_timeout_ms = 600_000;
+    })
+    .await;
+    let bench = std::sync::Arc::new(bench);
+    let mut logins = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let bench = bench.clone();
+        let name = format!("{n}@b.c");
+        logins.spawn(async move { log_in(&bench, &name, "secret", "192.0.2.7").await });
+    }
+    while logins.join_next().await.expect("the queue takes two").expect("join").status != 503 {}
+    assert_eq!(log_in(&bench, "other@b.c", "secret", "192.0.2.8").await.status, 200);
+}

@@ -14,12 +14,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use throng_engine::{App, Endpoint, HandshakeRefusal};
+use throng_engine::{App, Endpoint, HandshakeRefusal, Sid};
 use throng_wire::http::{
     Caller, ExceededSetting, FIELDS_MAX, HEAD_BYTES_MAX, Peer, retry_after_s, weighted,
 };
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
@@ -33,7 +33,7 @@ use super::turns::IsIdentified;
 use super::upgrade::{self, SharedPermit};
 use super::{HttpServer, polling};
 use crate::limiter::ConnectionLimiter;
-use crate::link::Handover;
+use crate::link::{Handover, ToShard};
 use crate::per_client::ClientPlace;
 
 /// Answers of at least so many bytes are compressed, if the client can read that (TRN-47).
@@ -45,9 +45,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Begins when it is the connection's turn: until then it has none of the buffers that a connection has.
 pub(super) async fn serve<A: App>(
     http: Arc<HttpServer<A>>,
-    connection: Handover,
+    mut connection: Handover,
     mut stopping: watch::Receiver<bool>,
 ) {
+    if let Some(sid) = connection.elsewhere.take() {
+        connection.is_identified = is_identified(&http, sid).await;
+    }
     if !connection.is_identified {
         tokio::select! {
             () = http.turns.first() => {}
@@ -57,12 +60,25 @@ pub(super) async fn serve<A: App>(
     Box::pin(serve_now(http, connection, stopping)).await;
 }
 
+/// Asks the shard that would have the session. One that is hung or full knows nobody.
+async fn is_identified<A: App>(http: &HttpServer<A>, sid: Sid) -> bool {
+    let Some(handle) = http.handles.to(sid.shard()) else { return false };
+    let (answer, answered) = oneshot::channel();
+    if handle.try_send(ToShard::IsIdentified { sid, answer }).is_err() {
+        return false;
+    }
+    tokio::select! {
+        is_identified = answered => is_identified.unwrap_or(false),
+        () = handle.hung() => false,
+    }
+}
+
 async fn serve_now<A: App>(
     http: Arc<HttpServer<A>>,
     connection: Handover,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let Handover { stream, prefix, peer, permit, is_identified } = connection;
+    let Handover { stream, prefix, peer, permit, is_identified, .. } = connection;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use throng_engine::{Accept, EngineRequest};
+use throng_engine::{Accept, EngineRequest, Sid};
 use throng_wire::http::Peer;
 use tokio::sync::mpsc;
 
@@ -34,6 +34,8 @@ pub struct Handover {
     pub permit: Permit,
     /// Its first request names a session whose user is known.
     pub is_identified: bool,
+    /// The session that it names, if another shard has it.
+    pub elsewhere: Option<Sid>,
 }
 
 /// What shards hand over to the HTTP thread.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use throng_engine::{Answer, App, Body, EngineRequest, PollId, Sid};
 use tokio::sync::oneshot;
 
-use super::connections::{Handover, Upgraded};
+use super::connections::Upgraded;
 
 /// An item of a shard's inbox.
 pub enum ToShard<A: App> {
@@ -45,8 +45,13 @@ pub enum ToShard<A: App> {
     },
     /// A WebSocket connection that another thread accepted.
     Upgraded(Box<Upgraded>),
-    /// A connection whose first request names a session of the shard, which hands it over.
-    Handover(Box<(Handover, Option<Sid>)>),
+    /// Asks whether the user of a session is known.
+    IsIdentified {
+        /// Names the session.
+        sid: Sid,
+        /// Where the answer goes.
+        answer: oneshot::Sender<bool>,
+    },
     /// A connection that was accepted on a Unix socket, non-blocking.
     Accepted(UnixStream),
     /// For the application.

@@ -148,35 +148,18 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Only the shard that owns a session knows whether its user is known.
+    /// Only the shard that owns a session knows whether its user is known. The HTTP thread asks another one.
     fn hand_over(&mut self, pipe: PipeId, sid: Option<Sid>) {
+        let Ok(slot) = self.channels.handovers.try_reserve() else {
+            return self.refuse(pipe, 503, TOO_MANY_CONNECTIONS);
+        };
         let AwaitedHead { stream, bytes: prefix, peer, permit, .. } =
             *detach(&mut self.connections, &self.readiness, pipe);
-        let handover = Handover { stream, prefix, peer, permit, is_identified: false };
-        let owner = sid.as_ref().map(Sid::shard).filter(|owner| *owner != self.id);
-        let Some(handle) = owner.and_then(|owner| self.channels.handles.to(owner)) else {
-            return self.hand_on(handover, sid);
-        };
-        let item = ToShard::Handover(Box::new((handover, sid)));
-        if let Err(ToShard::Handover(back)) = handle.try_send(item) {
-            self.refuse_handover(back.0);
-        }
-    }
-
-    /// Hands a connection over to the HTTP thread.
-    pub(super) fn hand_on(&mut self, handover: Handover, sid: Option<Sid>) {
-        let is_identified = sid.is_some_and(|sid| self.shard.names_identified(&sid));
-        let Ok(slot) = self.channels.handovers.try_reserve() else {
-            return self.refuse_handover(handover);
-        };
         self.counters.connections_handed_over += 1;
-        keep_unread(&handover.stream, HTTP_RECV_BYTES);
-        slot.send(Handover { is_identified, ..handover });
-    }
-
-    fn refuse_handover(&mut self, handover: Handover) {
-        self.config.policy.log_refused(handover.peer, 503);
-        self.refuse_stream(handover.stream, &http::refusal(503, TOO_MANY_CONNECTIONS));
+        keep_unread(&stream, HTTP_RECV_BYTES);
+        let is_identified = sid.as_ref().is_some_and(|sid| self.shard.names_identified(sid));
+        let elsewhere = sid.filter(|sid| sid.shard() != self.id);
+        slot.send(Handover { stream, prefix, peer, permit, is_identified, elsewhere });
     }
 
     pub(super) fn refuse(&mut self, pipe: PipeId, status: u16, json: &str) {

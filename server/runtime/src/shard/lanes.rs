@@ -70,9 +70,9 @@ impl<A: App> Worker<A> {
                     self.take_upgraded(*upgraded);
                     continue;
                 }
-                ToShard::Handover(handover) => {
-                    let (handover, sid) = *handover;
-                    self.hand_on(handover, sid);
+                ToShard::IsIdentified { sid, answer } => {
+                    // The client may have closed its connection.
+                    let _ = answer.send(self.shard.names_identified(&sid));
                     continue;
                 }
                 ToShard::Accepted(stream) => {

@@ -2,13 +2,14 @@
 
 pub mod servers;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::AnyPool;
 use tempfile::TempDir;
 use throng_health::State;
-use throng_store::{NewMessage, NewUser, Options, PasswordCost, Store, UserRow};
+use throng_store::{ClientKey, NewMessage, NewUser, Options, PasswordCost, Store, UserRow};
 
 use servers::Server;
 
@@ -31,6 +32,11 @@ pub struct Bench {
     pub store: Store,
 }
 
+/// Who asks for hashes.
+pub fn client() -> ClientKey {
+    IpAddr::from(Ipv4Addr::LOCALHOST).into()
+}
+
 pub fn options(dir: &TempDir) -> Options {
     // Other nodes of these tests share the file, and the disk of the tests may be nearly full.
     Options {
@@ -49,13 +55,18 @@ pub async fn bench_with(change: impl FnOnce(&mut Options)) -> Bench {
     let dir = tempfile::tempdir().expect("tempdir");
     let mut options = options(&dir);
     change(&mut options);
-    let (flavor, url) = match SERVER.try_with(Arc::clone) {
-        Ok(server) => (server.flavor, server.new_database().await),
-        Err(_) => (Flavor::Sqlite, options.default_url()),
-    };
+    let (flavor, url) = new_database(&options).await;
     let store = Store::open(&url, options).await.expect("open");
     store.ensure_rooms(&[(1, "Lobby".into()), (2, "Lounge".into())]).await.expect("rooms");
     Bench { dir, flavor, url, store }
+}
+
+/// A database that is empty, or a file that is not there yet.
+pub async fn new_database(options: &Options) -> (Flavor, String) {
+    match SERVER.try_with(Arc::clone) {
+        Ok(server) => (server.flavor, server.new_database().await),
+        Err(_) => (Flavor::Sqlite, options.default_url()),
+    }
 }
 
 /// The server must know within this time that it cannot serve (REST-75).
@@ -91,7 +102,7 @@ impl Bench {
             password: "secret".into(),
             avatar: "/avatars/0.svg".into(),
         };
-        self.store.register(new).await.expect("register")
+        self.store.register(new, client()).await.expect("register")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{bench, bench_with};
+use crate::common::{bench, bench_with, client};
 use crate::everywhere;
 use throng_store::{
     NewUser, RegisterError, StoreError, TokenScope, Urgency, format_datetime, hash_token,
@@ -25,7 +25,7 @@ async fn of_concurrent_registrations_of_one_email_exactly_one_succeeds() {
                     password: format!("secret{n}"),
                     avatar: "/avatars/1.svg".into(),
                 };
-                store.register(new).await
+                store.register(new, client()).await
             })
         })
         .collect();
@@ -58,7 +58,7 @@ async fn the_race_is_decided_by_the_index_and_not_by_the_check_before() {
     .expect("trigger");
     let new =
         NewUser { email: "eve@x.org".into(), password: "secret".into(), avatar: String::new() };
-    let outcome = bench.store.register(new).await;
+    let outcome = bench.store.register(new, client()).await;
     assert!(matches!(outcome, Err(RegisterError::EmailTaken)), "{outcome:?}");
 }
 
@@ -68,7 +68,10 @@ async fn login_needs_the_password_and_accepts_any_spelling_of_the_email() {
     assert_eq!((user.name.as_str(), user.email.as_str()), ("Bob", "Bob@example.org"));
     let login = |email: &'static str, password: &'static str| {
         let store = bench.store.clone();
-        async move { store.verify_login(email, password.into(), Urgency::Other).await.expect("verify") }
+        async move {
+            let user = store.verify_login(email, password.into(), Urgency::Other, client()).await;
+            user.expect("verify")
+        }
     };
     assert_eq!(login("bob@EXAMPLE.org", "secret").await, Some(user));
     assert_eq!(login("bob@example.org", "Secret").await, None);
@@ -88,7 +91,7 @@ async fn an_imported_bcrypt_hash_logs_in_and_becomes_argon2id() {
     .await
     .expect("update");
     let login = async |password: &str| {
-        bench.store.verify_login("old@example.org", password.into(), Urgency::Other).await
+        bench.store.verify_login("old@example.org", password.into(), Urgency::Other, client()).await
     };
     let stored = async || {
         sqlx::query_scalar::<_, String>("SELECT password_hash FROM users")

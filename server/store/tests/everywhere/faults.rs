@@ -592,7 +592,7 @@ async fn a_wrong_password_is_named_within_a_second() {
     let (own, cause) = match bench.flavor {
         Flavor::Sqlite => panic!("SQLite has no passwords"),
         Flavor::Postgres => {
-            run("CREATE ROLE guarded LOGIN PASSWORD 'right-secret'".into()).await;
+            run("CREATE ROLE guarded LOGIN SUPERUSER PASSWORD 'right-secret'".into()).await;
             let file = sqlx::query_scalar::<_, String>("SHOW hba_file").fetch_one(&second_db).await;
             let rules = "('local all guarded scram-sha-256'), ('local all all trust')";
             let file = file.expect("it has a file of rules");

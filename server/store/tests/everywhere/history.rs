@@ -2,7 +2,7 @@
 
 use crate::common::{Bench, bench, bench_with, text, texts};
 use crate::everywhere;
-use throng_store::{FETCH_MESSAGES_MAX, RoomRow};
+use throng_store::{AppendError, FETCH_MESSAGES_MAX, RoomRow};
 
 /// Messages of a page, as the numbers they were written with.
 async fn page(bench: &Bench, page: u64, anchor: u64) -> (Vec<u64>, u64) {
@@ -104,6 +104,24 @@ async fn what_was_missed_is_fetched_in_order_and_in_bounds() {
     assert_eq!(bench.store.tips().await.expect("query"), [(1, 1500), (2, 1)]);
 }
 
+async fn messages_of_a_database_that_was_restored_come_behind_those_that_were_seen() {
+    let bench = bench().await;
+    let user = bench.user("a@example.org").await;
+    bench.store.append(1, None, texts(user.id, 1, 3)).await.expect("append");
+    // Its members have seen 50.
+    for (first_seq, tip, expected) in [(None, 50, 51), (None, 50, 52), (Some(81), 80, 81)] {
+        let message = vec![text(user.id, &expected.to_string())];
+        let placed = bench.store.append_behind(1, first_seq, tip, message).await.expect("append");
+        assert_eq!(placed.first_seq, expected);
+    }
+    let ahead = bench.store.append_behind(1, Some(81), 80, vec![text(user.id, "late")]).await;
+    assert!(matches!(ahead, Err(AppendError::OutOfSequence { last_seq: 81, .. })), "{ahead:?}");
+    let rows = bench.store.fetch(1, 0, 100).await.expect("query");
+    let seqs: Vec<u64> = rows.iter().map(|row| row.seq).collect();
+    assert_eq!(seqs, [1, 2, 3, 51, 52, 81]);
+    assert_eq!(bench.store.tips().await.expect("query")[0], (1, 81));
+}
+
 async fn a_room_that_does_not_exist_has_no_history() {
     let bench = bench().await;
     assert_eq!(bench.store.history(3, 1, 0).await.expect("query"), None);
@@ -185,6 +203,7 @@ everywhere! {
     what_was_missed_is_fetched_in_order_and_in_bounds,
     a_room_that_does_not_exist_has_no_history,
     configured_rooms_get_their_names_and_keep_their_messages,
+    messages_of_a_database_that_was_restored_come_behind_those_that_were_seen,
     a_read_mark_only_rises,
     the_end_of_a_node_raises_the_marks_of_its_readers_only,
 }

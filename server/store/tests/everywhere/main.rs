@@ -8,6 +8,7 @@ mod accounts;
 mod commit;
 mod faults;
 mod history;
+mod migrations;
 mod nodes;
 mod repeats;
 
@@ -47,6 +48,7 @@ async fn check(flavor: Flavor) {
         accounts::SCENARIOS,
         commit::SCENARIOS,
         history::SCENARIOS,
+        migrations::SCENARIOS,
         nodes::SCENARIOS,
         repeats::SCENARIOS,
     ];

@@ -113,5 +113,6 @@ canaries! {
     uncounted_pending_bytes_are_caught: Chat::UncountedPendingBytes within 40,
     a_room_listed_twice_is_caught: Chat::ListRoomTwice within 40,
     a_receiver_that_left_is_caught: Chat::KeepReceiver within 60,
+    a_lookup_that_is_over_and_stays_listed_is_caught: Chat::KeepAsking within 40,
     a_remote_user_that_left_is_caught: Chat::KeepRemote within 40,
 }

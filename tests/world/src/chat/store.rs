@@ -221,7 +221,7 @@ impl crate::Store<Chat> for Store {
                 let ended = ended.copied().collect();
                 Reply::TokensChecked { tokens, outcome: up.map(|()| ended) }
             }
-            Command::Append { room, first_seq, batch } => {
+            Command::Append { room, first_seq, batch, .. } => {
                 let appended = up.map(|()| self.append(room, first_seq, batch));
                 let outcome = match appended {
                     Ok(_) if self.loses_answers => Err(AppendFault::Unknown),
