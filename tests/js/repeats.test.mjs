@@ -42,7 +42,7 @@ for (const args of [[], ['--ephemeral']]) {
     process.kill(server.pid, 'SIGSTOP');
     const message = { roomid: ROOM, msg: 'once', cid: 'stock-1' };
     const answer = client.socket.emitWithAck('message', message);
-    await eventually('the client has sent it three times', () => counts.packets === 3);
+    await eventually('the client has sent it three times', () => counts.packets >= 3);
     process.kill(server.pid, 'SIGCONT');
     const ack = await answer;
     assert.equal(ack.ok, true, JSON.stringify(ack));

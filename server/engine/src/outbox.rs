@@ -76,14 +76,15 @@ impl Pending {
         (self.parts.len() <= slices.len()).then_some(self.parts.len())
     }
 
-    /// Bytes of the longest message that is shared with others.
-    fn longest_shared(&self) -> usize {
-        let shared = self.parts.iter().enumerate().map(|(index, part)| match part {
-            Part::Shared(bytes) if index == 0 => bytes.len() - self.sent,
-            Part::Shared(bytes) => bytes.len(),
-            Part::Copied(_) => 0,
+    /// Bytes that wait of the longest message that is shared with others and longer than `bound`.
+    fn overlong(&self, bound: usize) -> usize {
+        let waiting = self.parts.iter().enumerate().map(|(index, part)| match part {
+            Part::Shared(bytes) if bytes.len() > bound => {
+                bytes.len() - if index == 0 { self.sent } else { 0 }
+            }
+            Part::Shared(_) | Part::Copied(_) => 0,
         });
-        shared.max().unwrap_or(0)
+        waiting.max().unwrap_or(0)
     }
 
     /// Forgets the first `count` bytes. The last part stays, to be filled again.
@@ -111,6 +112,8 @@ impl Pending {
         {
             let gone = frame_at(first, self.sent).start;
             first.drain(..gone);
+            // What is not used is on no account.
+            first.shrink_to(first.len() + COMPACT_FROM_BYTES.max(first.len() / GROWTH));
             self.sent -= gone;
             self.copied -= gone;
         }
@@ -154,10 +157,11 @@ impl PipeSlot {
     }
 
     /// Bytes that count for the bound: one message that is longer than the bound, such as the roster of a large room,
-    /// is sent all the same to a client that reads.
+    /// is sent all the same to a user who reads.
     fn counted(&self) -> usize {
-        let longest = self.pending.as_ref().map_or(0, |pending| pending.longest_shared());
-        self.waiting() - longest
+        let bound = self.bound as usize;
+        let pending = self.pending.as_ref().filter(|_| self.class == Class::Identified);
+        self.waiting() - pending.map_or(0, |pending| pending.overlong(bound))
     }
 
     fn mark_dirty(&mut self, pipe: PipeId, dirty: &mut Vec<PipeId>) {

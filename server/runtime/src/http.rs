@@ -99,6 +99,7 @@ struct HttpServer<A: App> {
     lingering: Lingering,
     heads: Places,
     idle: Places,
+    idle_users: Places,
     throttle: Throttle,
     turns: Turns,
     per_client: Arc<PerClient>,
@@ -140,7 +141,9 @@ fn serve_handovers<A: App>(
         handles,
         lingering: Lingering::new(settings.lingering_max, Arc::clone(&settings.counters)),
         heads: Places::new(heads_max),
-        idle: Places::new(idle_max),
+        // Half for strangers, half for users.
+        idle: Places::new(idle_max.div_ceil(2)),
+        idle_users: Places::new(idle_max.div_ceil(2)),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
         turns: Turns::default(),
         per_client: PerClient::new(settings.requests_per_ip_max),

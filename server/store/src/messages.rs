@@ -37,7 +37,7 @@ pub struct MessageRow {
     /// Unique among all messages of the database.
     pub id: i64,
     pub room: u32,
-    /// Number in the room, from 1 without gaps.
+    /// Number in the room, from 1, without gaps but for those of [`Store::append_behind`].
     pub seq: u64,
     /// Id of the author. E-mail, name and avatar are empty if there is no such user any more.
     pub user: u32,
@@ -79,14 +79,21 @@ impl Store {
         };
         let total =
             if anchor_total == 0 || anchor_total > last_seq { last_seq } else { anchor_total };
-        // Seqs run from 1 without gaps, so row k is seq k + 1.
+        // Seqs run from 1 without gaps, so row k is seq k + 1, unless the database was restored.
         let below = page.saturating_sub(1).saturating_mul(PAGE_MESSAGES);
         let newest = total.saturating_sub(below);
         let before_oldest = newest.saturating_sub(PAGE_MESSAGES);
         if page == 0 || newest == 0 {
             return Ok(Some(HistoryPage { rows: Vec::new(), total }));
         }
-        let rows = self.messages_between(room, before_oldest, newest).await?;
+        let rows = if page == 1 {
+            // By rows: where numbers are missing there is a page all the same.
+            let mut rows = self.messages_between(room, 0, newest, "DESC", PAGE_MESSAGES).await?;
+            rows.reverse();
+            rows
+        } else {
+            self.messages_between(room, before_oldest, newest, "ASC", PAGE_MESSAGES).await?
+        };
         Ok(Some(HistoryPage { rows, total }))
     }
 
@@ -101,8 +108,7 @@ impl Store {
         after: u64,
         upto: u64,
     ) -> Result<Vec<MessageRow>, StoreError> {
-        let upto = upto.min(after.saturating_add(FETCH_MESSAGES_MAX));
-        self.messages_between(room, after, upto).await
+        self.messages_between(room, after, upto, "ASC", FETCH_MESSAGES_MAX).await
     }
 
     async fn messages_between(
@@ -110,13 +116,15 @@ impl Store {
         room: u32,
         after: u64,
         upto: u64,
+        order: &str,
+        most: u64,
     ) -> Result<Vec<MessageRow>, StoreError> {
-        let select = self.db().query(
+        let select = self.db().query(format!(
             "SELECT m.id, m.room_id, m.seq, m.user_id, COALESCE(u.email, ''), COALESCE(u.name, ''),
                     COALESCE(u.avatar, ''), m.msg, m.img, m.time, m.cid
              FROM messages m LEFT JOIN users u ON u.id = m.user_id
-             WHERE m.room_id = ? AND m.seq > ? AND m.seq <= ? ORDER BY m.seq",
-        );
+             WHERE m.room_id = ? AND m.seq > ? AND m.seq <= ? ORDER BY m.seq {order} LIMIT {most}",
+        ));
         let select = select.bind(i64::from(room)).bind(widen(after)).bind(widen(upto));
         self.db().rows(select).await?.iter().map(read_message).collect()
     }

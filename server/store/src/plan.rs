@@ -7,6 +7,9 @@ use crate::messages::{First, Firsts, PlacedMessage};
 use crate::reads::{ReadMark, ReadMarks};
 use crate::rooms::LastSeqs;
 
+/// No room has so many messages.
+const TIP_MAX: u64 = 1 << 52;
+
 /// The rows of a transaction, and one outcome per job.
 #[derive(Debug, Default)]
 pub(crate) struct Plan<'a> {
@@ -41,6 +44,8 @@ impl<'a> Plan<'a> {
                 let Some(&last_seq) = self.raised.get(room).or_else(|| last_seqs.get(room)) else {
                     return JobOutcome::UnknownRoom;
                 };
+                // No room has so many: the report is wrong, and a number is never given back.
+                let tip = if *tip > TIP_MAX { &0 } else { tip };
                 if *tip > last_seq {
                     tracing::error!(
                         room,

@@ -388,7 +388,7 @@ fn idle_connections_of_http_are_bounded_and_the_oldest_goes_first() {
     let open: Vec<bool> = open.iter_mut().map(is_open).collect();
     let closed = open.iter().take_while(|is_open| !**is_open).count();
     // The one that asks for the metrics is among them.
-    assert!((76..=80).contains(&closed), "{closed} of 76 above the bound were closed");
+    assert!((588..=592).contains(&closed), "{closed} of 588 above the bound were closed");
     assert!(open[closed..].iter().all(|is_open| *is_open), "a younger one was closed");
 }
 

@@ -57,4 +57,19 @@ describe("loadSince", () => {
     expect(range(stretch.messages)).toEqual([441, 500, 60]);
     expect(stretch).toMatchObject({ before: 440, isContiguous: false });
   });
+
+  it("finds what is older than numbers that name no message", async () => {
+    const seqs = [...Array.from({ length: 40 }, (_, index) => index + 1), 141];
+    const asked: number[] = [];
+    const fetchPage: FetchPage = async (total) => {
+      asked.push(total);
+      const upto = total > 0 ? total : 141;
+      const rows = seqs.filter((seq) => seq <= upto).slice(-PAGE_ROWS);
+      return { messages: rows.map(message), total: upto };
+    };
+    const stretch = await loadSince(fetchPage, 10);
+    expect(asked).toEqual([0, 21]);
+    expect(range(stretch.messages)).toEqual([2, 141, 40]);
+    expect(stretch).toMatchObject({ before: 1, isContiguous: true });
+  });
 });

@@ -215,6 +215,10 @@ impl Home {
                 // Other nodes do not know either what became of a batch of this one.
                 let must_report =
                     self.settings.cluster && room.messages.is_doubted() && !room.is_commit_unsent;
+                let first = messages.first().filter(|_| self.numbering.keeps_messages());
+                if first.is_some_and(|first| room.messages.skip_hole(first.seq)) {
+                    room.hand_on(&mut self.scratch);
+                }
                 let mut found = Vec::new();
                 for message in messages {
                     let seq = message.seq;

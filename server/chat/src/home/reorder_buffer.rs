@@ -175,15 +175,28 @@ impl ReorderBuffer {
         (is_due && self.fetching.is_none()).then_some(self.fetch_at)
     }
 
-    /// The range to ask for.
+    /// The range to ask for. The first that is kept is among it: an answer that begins with it says that there is
+    /// nothing before.
     pub(super) fn missing(&self) -> (Seq, Seq) {
-        let first_kept = self.ahead.first_key_value().map(|(seq, _)| Seq(seq.0 - 1));
+        let first_kept = self.ahead.first_key_value().map(|(seq, _)| *seq);
         let last = self.last_known.max(self.doubted);
         (self.seq, first_kept.unwrap_or(last).min(last))
     }
 
     pub(super) fn asked(&mut self) {
         self.fetching = Some((self.seq, self.doubted));
+    }
+
+    /// The first message that the store has behind what was asked for. What is missing before it does not exist: the
+    /// store was restored from a copy, and numbers go on behind those that had been sent. True if there is such a hole.
+    pub(super) fn skip_hole(&mut self, first: Seq) -> bool {
+        let (after, _) = self.fetching.expect("an answer follows a question");
+        let is_hole = self.seq == after && self.next() < first && first <= SEQ_MAX;
+        if is_hole {
+            self.seq = Seq(first.0 - 1);
+            self.last_known = self.last_known.max(self.seq);
+        }
+        is_hole
     }
 
     /// The store did not answer.

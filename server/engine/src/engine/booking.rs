@@ -137,7 +137,7 @@ impl Engine {
             self.leave_owner(owner);
         }
         let polled_max = self.outbox.bound(trust.class()) as usize;
-        if polled > polled_max && self.polling_mut(id).counted(trust) > polled_max {
+        if polled > polled_max && self.polling_mut(id).counted(trust, polled_max) > polled_max {
             self.slow.push((id, trust.outbound_setting()));
         }
         if let Some(pipe) = pipe {

@@ -81,7 +81,9 @@ impl Engine {
                 Carrier::Polling(polling) if polling.bytes <= bytes_max => {
                     (polling.bytes, polling.queue.len())
                 }
-                Carrier::Polling(polling) => (polling.counted(trust), polling.queue.len()),
+                Carrier::Polling(polling) => {
+                    (polling.counted(trust, bytes_max), polling.queue.len())
+                }
             };
             assert!(
                 bytes <= bytes_max,

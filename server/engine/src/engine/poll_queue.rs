@@ -51,12 +51,12 @@ impl Receiving {
 impl Polling {
     /// Bytes that count for the bound: one packet that is longer than the bound, such as the roster of a large room, is
     /// sent all the same to a user that polls.
-    pub(super) fn counted(&self, trust: Trust) -> usize {
+    pub(super) fn counted(&self, trust: Trust, bound: usize) -> usize {
         let longest = match trust {
             Trust::Identified => self.queue.iter().map(bytes_of).max().unwrap_or(0),
             Trust::Anonymous | Trust::Claimed => 0,
         };
-        self.bytes - longest
+        self.bytes - if longest > bound { longest } else { 0 }
     }
 }
 

@@ -50,7 +50,8 @@ impl Engine {
         let trust = self.live(id).trust();
         self.held_mut(trust).polled += added;
         let bytes_max = self.outbox.bound(trust.class()) as usize;
-        let is_beyond = bytes > bytes_max && self.polling_mut(id).counted(trust) > bytes_max;
+        let is_beyond =
+            bytes > bytes_max && self.polling_mut(id).counted(trust, bytes_max) > bytes_max;
         if packets > packets_max {
             self.slow.push((id, "limits.poll_packets_max"));
         } else if is_beyond {

@@ -2,7 +2,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::{Bounds, Class, Flushed, Outbox};
+use super::{Bounds, Class, Flushed, Outbox, Part};
 use crate::ids::PipeId;
 
 const PIPE: PipeId = PipeId { slot: 3, generation: 7 };
@@ -22,6 +22,16 @@ fn drain(outbox: &mut Outbox, limit: usize) -> (Vec<u8>, Flushed) {
         }
         outbox.writable(PIPE);
     }
+}
+
+/// Bytes of the buffers of the pipe.
+fn capacity(outbox: &Outbox) -> usize {
+    let pending = outbox.slots[PIPE.slot as usize].pending.as_ref().expect("bytes wait");
+    let parts = pending.parts.iter().map(|part| match part {
+        Part::Copied(bytes) => bytes.capacity(),
+        Part::Shared(_) => 0,
+    });
+    parts.sum()
 }
 
 fn unbounded() -> Outbox {
@@ -275,6 +285,8 @@ fn a_client_that_reads_at_the_pace_of_its_room_keeps_nothing_that_was_sent() {
             let (held, waiting) = (outbox.held_by(PIPE), outbox.queued(PIPE));
             let most = waiting + waiting.max(64 * 1024) + 127;
             assert!(held <= most, "{held} bytes are held for {waiting}");
+            let capacity = capacity(&outbox);
+            assert!(capacity <= 2 * most + 64 * 1024, "{capacity} bytes are used for {held}");
         }
         // A cut finds the frame under way.
         outbox.cut(PIPE);

@@ -71,14 +71,15 @@ impl Activity {
     }
 
     /// Completes when the connection was idle for `keep_alive`, when a head took `head_timeout`, or when
-    /// it lost its place among `heads` or, if it has one, among `idle`. The connection of a user needs none.
+    /// it lost its place among `heads` or, if it has one, among `idle`: those of strangers and those of users, among
+    /// whom are also users' heads.
     pub(super) async fn expired(
         &self,
         keep_alive: Duration,
         head_timeout: Duration,
         is_identified: &IsIdentified,
         heads: &Places,
-        idle: Option<&Places>,
+        idle: Option<[&Places; 2]>,
     ) -> Expired {
         let mut phases = self.0.subscribe();
         loop {
@@ -88,11 +89,11 @@ impl Activity {
             let has_changed = match phase {
                 Phase::Idle(since) => tokio::select! {
                     has_changed = before(since + keep_alive, changed) => has_changed,
-                    () = lost(idle.filter(|_| is_stranger)) => return Expired::IdleDisplaced,
+                    () = lost(idle.map(|idle| idle[usize::from(!is_stranger)])) => return Expired::IdleDisplaced,
                 },
                 Phase::Head(since) => tokio::select! {
                     has_changed = before(since + head_timeout, changed) => has_changed,
-                    () = lost(is_stranger.then_some(heads)) => return Expired::HeadDisplaced,
+                    () = lost(if is_stranger { Some(heads) } else { idle.map(|idle| idle[1]) }) => return Expired::HeadDisplaced,
                 },
                 Phase::Request => changed.await.is_ok(),
             };
@@ -136,7 +137,7 @@ mod tests {
     async fn lives(activity: &Activity) -> Option<u64> {
         let begun = Instant::now();
         let (stranger, heads) = (IsIdentified::from(false), Places::new(1));
-        let expired = activity.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some(&heads));
+        let expired = activity.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some([&heads; 2]));
         tokio::time::timeout(Duration::from_secs(3600), expired).await.ok()?;
         Some(begun.elapsed().as_secs())
     }
@@ -162,13 +163,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_too_many_idle_connections_the_one_that_was_so_for_longest_is_given_up() {
-        let (heads, idle) = (Places::new(1), Places::new(1));
+        let [heads, idle, of_users] = [(); 3].map(|()| Places::new(1));
         let (stranger, user) = (IsIdentified::from(false), IsIdentified::from(true));
         let [first, second, proxy, of_user] = [(); 4].map(|()| Activity::new());
-        let of_user = of_user.expired(KEEP_ALIVE, HEAD, &user, &heads, Some(&idle));
+        let of_user = of_user.expired(KEEP_ALIVE, HEAD, &user, &heads, Some([&idle, &of_users]));
         let proxy = proxy.expired(KEEP_ALIVE, HEAD, &stranger, &heads, None);
-        let first = first.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some(&idle));
-        let second = second.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some(&idle));
+        let first = first.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some([&idle, &of_users]));
+        let second = second.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some([&idle, &of_users]));
         let ended = tokio::join!(proxy, of_user, first, second);
         let late = Expired::Late;
         assert_eq!(ended, (late, late, Expired::IdleDisplaced, late));

@@ -100,7 +100,8 @@ async fn serve_now<A: App>(
     let is_identified = link.is_identified.clone();
     let permit = Arc::clone(&link.permit);
     // A proxy chooses itself which of its connections it uses for the next request.
-    let idle = (!http.settings.policy.trusted_proxies.trusts(peer)).then_some(&http.idle);
+    let idle = (!http.settings.policy.trusted_proxies.trusts(peer))
+        .then_some([&http.idle, &http.idle_users]);
     let server = Arc::clone(&http);
     let service = service_fn(move |request| answer(Arc::clone(&server), link.clone(), request));
     let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN)
@@ -296,6 +297,10 @@ async fn to_router<A: App>(
     link: Link,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, TooMany> {
+    if http.settings.policy.trusted_proxies.trusts(link.peer) {
+        // The next request may be anybody's.
+        link.is_identified.set(false);
+    }
     http.throttle.admit(&caller.client, &link.delays).await?;
     request.extensions_mut().insert(caller);
     let Ok(response) = http.settings.router.clone().oneshot(request.map(Body::new)).await;

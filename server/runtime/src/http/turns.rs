@@ -14,7 +14,8 @@ use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// Whether the last request of a connection was one of a user. Clones are about the same connection.
+/// Whether the first request of a connection, or the last to the engine, was of a user's session. Clones are about the
+/// same connection.
 #[derive(Clone)]
 pub(super) struct IsIdentified(Arc<AtomicBool>);
 

@@ -120,6 +120,18 @@ async fn messages_of_a_database_that_was_restored_come_behind_those_that_were_se
     let seqs: Vec<u64> = rows.iter().map(|row| row.seq).collect();
     assert_eq!(seqs, [1, 2, 3, 51, 52, 81]);
     assert_eq!(bench.store.tips().await.expect("query")[0], (1, 81));
+    // Pages are of rows, and so is what other nodes fetch.
+    for (anchor, expected) in [(0, &seqs[..]), (80, &seqs[..5]), (50, &seqs[..3])] {
+        let page = bench.store.history(1, 1, anchor).await.expect("query").expect("room 1");
+        assert_eq!(page.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), expected);
+    }
+    let far = bench.store.append_behind(1, None, 100_000, vec![text(user.id, "far")]).await;
+    assert_eq!(far.expect("append").first_seq, 100_001);
+    let rows = bench.store.fetch(1, 81, 100_001).await.expect("query");
+    assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [100_001]);
+    // A number that no room reaches is nobody's tip.
+    let wrong = bench.store.append_behind(1, None, 1 << 53, vec![text(user.id, "wrong")]).await;
+    assert_eq!(wrong.expect("append").first_seq, 100_002);
 }
 
 async fn a_room_that_does_not_exist_has_no_history() {

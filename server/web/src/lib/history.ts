@@ -29,8 +29,9 @@ export async function loadSince(fetchPage: FetchPage, knownSeq: number, pages_ma
   for (let page_count = 0; page_count < pages_max; page_count += 1) {
     const page = await fetchPage(before);
     messages = [...page.messages, ...messages];
-    before = Math.max(0, page.total - page.messages.length);
     const first = messages[0];
+    // Numbers may be missing where a database was restored.
+    before = Math.max(0, Math.min(page.total - page.messages.length, (first?.seq ?? 1) - 1));
     if (page.messages.length === 0 || before === 0 || !first) {
       return { messages, before: 0, isContiguous: true };
     }

@@ -105,7 +105,8 @@ export function createRoom(id: number, ownId: string, fetchPage: FetchPage) {
         const page = await fetchPage(total);
         if (before.value !== total) return;
         add(page.messages);
-        before.value = page.messages.length === 0 ? 0 : Math.max(0, total - page.messages.length);
+        const rest = Math.min(total - page.messages.length, (page.messages[0]?.seq ?? 1) - 1);
+        before.value = Math.max(0, rest);
       } catch {
         hasHistoryFailed.value = true;
       } finally {

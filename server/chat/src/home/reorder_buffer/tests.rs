@@ -40,12 +40,31 @@ fn a_gap_is_fetched_after_its_grace_and_up_to_what_is_kept() {
     let mut buffer = ReorderBuffer::new(Seq(0));
     offer(&mut buffer, &[4, 9]);
     assert_eq!(buffer.fetch_at(), Some(Now(0).plus_ms(GAP_GRACE_MS)));
-    assert_eq!(buffer.missing(), (Seq(0), Seq(3)));
+    assert_eq!(buffer.missing(), (Seq(0), Seq(4)));
     buffer.asked();
     assert_eq!(buffer.fetch_at(), None, "one fetch at a time");
     assert_eq!(offer(&mut buffer, &[1, 2, 3]), [1, 2, 3, 4]);
     buffer.fetched(Now(7), true);
-    assert_eq!((buffer.fetch_at(), buffer.missing()), (Some(Now(7)), (Seq(4), Seq(8))));
+    assert_eq!((buffer.fetch_at(), buffer.missing()), (Some(Now(7)), (Seq(4), Seq(9))));
+}
+
+#[test]
+fn numbers_that_the_store_does_not_have_are_skipped() {
+    let mut buffer = ReorderBuffer::new(Seq(40));
+    // The store was restored to 40, and the next message came behind 50.
+    assert_eq!(offer(&mut buffer, &[51, 52]), [0; 0]);
+    buffer.asked();
+    assert!(!buffer.skip_hole(Seq(41)), "it is the next one");
+    assert!(buffer.skip_hole(Seq(51)));
+    let popped: Vec<u64> = std::iter::from_fn(|| buffer.pop().map(|_| buffer.seq().0)).collect();
+    assert_eq!(popped, [51, 52]);
+    buffer.fetched(Now(1), true);
+    buffer.check();
+    // What arrived meanwhile is no hole.
+    offer(&mut buffer, &[55]);
+    buffer.asked();
+    assert_eq!(offer(&mut buffer, &[53]), [53]);
+    assert!(!buffer.skip_hole(Seq(55)));
 }
 
 #[test]

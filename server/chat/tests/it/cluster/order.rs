@@ -73,7 +73,7 @@ fn a_gap_is_fetched_after_a_moment_and_a_tip_at_once() {
     assert!(world.store.fetches.is_empty());
     world.advance(2);
     assert_eq!(texts(alice, &mut world), "1 2 3 4", "the store answers in parts");
-    assert_eq!(world.store.fetches, [(0, 3), (2, 3)]);
+    assert_eq!(world.store.fetches, [(0, 4), (2, 4)]);
     world.store.commit_elsewhere(1, 9, "5");
     world.cluster(tip(5));
     assert_eq!(texts(alice, &mut world), "5");
