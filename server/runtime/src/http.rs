@@ -187,9 +187,7 @@ pub fn start_admin<A: App>(
                 Ok((stream, from)) => {
                     let Some(permit) = limiter.admit() else { continue };
                     let peer = Peer::from(from.ip());
-                    let (prefix, is_identified, elsewhere) = (Vec::new(), false, None);
-                    let handover =
-                        Handover { stream, prefix, peer, permit, is_identified, elsewhere };
+                    let handover = Handover::unread(stream, peer, permit);
                     if admitted.send(handover).await.is_err() {
                         return;
                     }

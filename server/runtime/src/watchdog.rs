@@ -129,9 +129,7 @@ impl<A: App> Watchdog<A> {
                     }
                     continue;
                 };
-                let (prefix, is_identified, elsewhere) = (Vec::new(), false, None);
-                let handover = Handover { stream, prefix, peer, permit, is_identified, elsewhere };
-                if handovers.send(handover).await.is_err() {
+                if handovers.send(Handover::unread(stream, peer, permit)).await.is_err() {
                     return;
                 }
             }

@@ -7,7 +7,7 @@ use crate::messages::{First, Firsts, PlacedMessage};
 use crate::reads::{ReadMark, ReadMarks};
 use crate::rooms::LastSeqs;
 
-/// No room has so many messages.
+/// No room has so many messages: a report of more is wrong, and a number is never given back.
 const TIP_MAX: u64 = 1 << 52;
 
 /// The rows of a transaction, and one outcome per job.
@@ -44,9 +44,8 @@ impl<'a> Plan<'a> {
                 let Some(&last_seq) = self.raised.get(room).or_else(|| last_seqs.get(room)) else {
                     return JobOutcome::UnknownRoom;
                 };
-                // No room has so many: the report is wrong, and a number is never given back.
-                let tip = if *tip > TIP_MAX { &0 } else { tip };
-                if *tip > last_seq {
+                let tip = if *tip <= TIP_MAX { *tip } else { 0 };
+                if tip > last_seq {
                     tracing::error!(
                         room,
                         last_seq,
@@ -54,7 +53,7 @@ impl<'a> Plan<'a> {
                         "the database has lost messages of the room: was it restored? numbers go on"
                     );
                 }
-                let last_seq = last_seq.max(*tip);
+                let last_seq = last_seq.max(tip);
                 let next = last_seq + 1;
                 if first_seq.is_some_and(|first_seq| first_seq != next) {
                     return JobOutcome::OutOfSequence { last_seq };

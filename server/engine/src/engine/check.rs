@@ -78,9 +78,6 @@ impl Engine {
             let bytes_max = self.outbox.bound(trust.class()) as usize;
             let (bytes, packets) = match &session.carrier {
                 Carrier::Pipe(pipe) => (self.outbox.counted(*pipe), 0),
-                Carrier::Polling(polling) if polling.bytes <= bytes_max => {
-                    (polling.bytes, polling.queue.len())
-                }
                 Carrier::Polling(polling) => {
                     (polling.counted(trust, bytes_max), polling.queue.len())
                 }

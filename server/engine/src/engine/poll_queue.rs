@@ -52,6 +52,9 @@ impl Polling {
     /// Bytes that count for the bound: one packet that is longer than the bound, such as the roster of a large room, is
     /// sent all the same to a user that polls.
     pub(super) fn counted(&self, trust: Trust, bound: usize) -> usize {
+        if self.bytes <= bound {
+            return self.bytes;
+        }
         let longest = match trust {
             Trust::Identified => self.queue.iter().map(bytes_of).max().unwrap_or(0),
             Trust::Anonymous | Trust::Claimed => 0,

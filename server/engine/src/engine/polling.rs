@@ -43,18 +43,17 @@ impl Engine {
         let added = if is_armed(Canary::UncountedPollBytes) { 0 } else { bytes_of(&packet) };
         polling.bytes += added;
         polling.queue.push_back(packet);
-        let (bytes, packets) = (polling.bytes, polling.queue.len());
+        let packets = polling.queue.len();
         if packets == 1 {
             self.ready_polls.push(id);
         }
         let trust = self.live(id).trust();
         self.held_mut(trust).polled += added;
         let bytes_max = self.outbox.bound(trust.class()) as usize;
-        let is_beyond =
-            bytes > bytes_max && self.polling_mut(id).counted(trust, bytes_max) > bytes_max;
+        let bytes = self.polling_mut(id).counted(trust, bytes_max);
         if packets > packets_max {
             self.slow.push((id, "limits.poll_packets_max"));
-        } else if is_beyond {
+        } else if bytes > bytes_max {
             self.slow.push((id, trust.outbound_setting()));
         }
     }

@@ -17,6 +17,7 @@ use super::prefixed::Prefixed;
 use super::request::{owner, plain, text, unavailable};
 use crate::limiter::Permit;
 use crate::link::{ShardHandle, ToShard, Upgraded};
+use crate::listen::{ANONYMOUS_RECV_BYTES, keep_unread};
 use crate::per_client::ClientPlace;
 
 /// A connection's permit; an upgrade takes it along.
@@ -117,6 +118,8 @@ async fn hand_back<A: App>(
             return;
         }
     };
+    // As on the way here, it is a stranger's until a shard knows more.
+    keep_unread(&stream, ANONYMOUS_RECV_BYTES);
     let leftover = [&read_buf[..], &prefix[..]].concat();
     let upgraded = Upgraded { stream, permit, accept: Accept::Done, request, leftover };
     // A shard that is gone closes it by dropping it.

@@ -38,6 +38,14 @@ pub struct Handover {
     pub elsewhere: Option<Sid>,
 }
 
+impl Handover {
+    /// A connection of which nothing was read.
+    pub(crate) fn unread(stream: TcpStream, peer: Peer, permit: Permit) -> Handover {
+        let (prefix, is_identified, elsewhere) = (Vec::new(), false, None);
+        Handover { stream, prefix, peer, permit, is_identified, elsewhere }
+    }
+}
+
 /// What shards hand over to the HTTP thread.
 pub struct Handovers {
     /// Connections that are not WebSockets.

@@ -183,8 +183,10 @@ impl<A: App> Worker<A> {
 
     /// Answers heads that took too long with 408, and closes them; those that a turn has no time for in a later one.
     pub(super) fn drop_overdue_heads(&mut self) {
-        let begun = self.config.clock.now();
+        // Most turns have none, and do not ask the clock.
+        let mut begun = None;
         while let Some(pipe) = self.connections.overdue_head(self.now) {
+            let begun = *begun.get_or_insert_with(|| self.config.clock.now());
             self.counters.handshake_timeouts += 1;
             self.refuse(pipe, 408, TIMEOUT);
             if self.is_share_over(begun) {

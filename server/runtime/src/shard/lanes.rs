@@ -6,7 +6,6 @@ use throng_wire::http::Peer;
 use super::pipe::Pipe;
 use super::turn::Worker;
 use crate::link::{ToShard, Upgraded};
-use crate::listen::{ANONYMOUS_RECV_BYTES, keep_unread};
 
 /// Items of the HTTP thread taken in one turn.
 const INBOX_PER_TURN: usize = 256;
@@ -97,8 +96,6 @@ impl<A: App> Worker<A> {
 
     fn take_upgraded(&mut self, upgraded: Upgraded) {
         let Upgraded { stream, permit, accept, request, mut leftover } = upgraded;
-        // The HTTP thread may have had it.
-        keep_unread(&stream, ANONYMOUS_RECV_BYTES);
         let pipe = self.connections.insert_pipe(Pipe::new(stream, permit));
         let open = self.connections.pipe(pipe).expect("it was inserted above");
         if let Err(error) = self.readiness.add_pipe(&open.stream, pipe) {

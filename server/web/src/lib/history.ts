@@ -19,6 +19,11 @@ export interface Stretch {
   isContiguous: boolean;
 }
 
+/** The `total` of the next older page; 0 if there is none. Numbers may be missing where a database was restored. */
+export function olderThan({ messages, total }: Page): number {
+  return Math.max(0, Math.min(total - messages.length, (messages[0]?.seq ?? 1) - 1));
+}
+
 /**
  * The newest messages of a room, back to `knownSeq`, the last message that the caller has. After
  * `pages_max` pages the stretch counts as too long, and the caller starts anew.
@@ -30,8 +35,7 @@ export async function loadSince(fetchPage: FetchPage, knownSeq: number, pages_ma
     const page = await fetchPage(before);
     messages = [...page.messages, ...messages];
     const first = messages[0];
-    // Numbers may be missing where a database was restored.
-    before = Math.max(0, Math.min(page.total - page.messages.length, (first?.seq ?? 1) - 1));
+    before = olderThan(page);
     if (page.messages.length === 0 || before === 0 || !first) {
       return { messages, before: 0, isContiguous: true };
     }

@@ -1,5 +1,5 @@
 import { computed, ref, shallowRef } from "vue";
-import { loadSince, type FetchPage, type Stretch } from "../lib/history";
+import { loadSince, olderThan, type FetchPage, type Stretch } from "../lib/history";
 import { applyPresence, applySnapshot, emptyRoster, type PresenceEvent, type RosterMeta } from "../lib/roster";
 import { findEcho, lastSeq, mergeMessages, rowsOf, withKnownRows, type Row } from "../lib/timeline";
 import type { Message, Outgoing } from "../lib/types";
@@ -105,8 +105,7 @@ export function createRoom(id: number, ownId: string, fetchPage: FetchPage) {
         const page = await fetchPage(total);
         if (before.value !== total) return;
         add(page.messages);
-        const rest = Math.min(total - page.messages.length, (page.messages[0]?.seq ?? 1) - 1);
-        before.value = Math.max(0, rest);
+        before.value = olderThan({ ...page, total });
       } catch {
         hasHistoryFailed.value = true;
       } finally {
