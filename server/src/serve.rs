@@ -155,11 +155,14 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
         counters,
     };
     let deps = deps(&config, &store, &shards, views, &metrics, backplane.as_ref(), hooks);
+    let engine = &config.chat.engine;
+    let users_silence_ms = engine.ping_interval_ms + engine.ping_timeout_ms;
     let settings = HttpSettings {
         policy,
         router: throng_rest::router(deps.clone()),
         request_timeout_ms: config.server.request_timeout_ms,
         keep_alive_ms: config.server.keep_alive_ms,
+        users_silence_ms,
         requests_per_s: config.server.requests_per_s,
         requests_per_ip_max: config.server.requests_per_ip_max,
         lingering_max: connections_max.lingering,

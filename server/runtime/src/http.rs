@@ -59,7 +59,7 @@ const ADMIN_IDLE_MAX: usize = 64;
 /// Request heads that are arriving at once, on connections that had a request before. A head comes in one
 /// piece from nearly every client, and is not counted then.
 const HEADS_MAX: usize = 256;
-/// Idle connections, those of proxies aside: each costs some twenty KiB.
+/// Idle connections, half of them of users, those of proxies aside: each costs some twenty KiB.
 const IDLE_MAX: usize = 1024;
 /// What the thread adds to the niceness of the process: next to a busy shard it gets a quarter of the core.
 const NICENESS: i32 = 5;
@@ -79,6 +79,9 @@ pub struct HttpSettings {
     pub request_timeout_ms: u32,
     /// How long a connection may be idle between two requests, in ms.
     pub keep_alive_ms: u32,
+    /// How long a client is silent at most while its session lives, in ms: a connection of a user that has been idle
+    /// for less is not closed for others.
+    pub users_silence_ms: u32,
     /// Requests of one client per second, but for those of its sessions; 0 is no limit.
     pub requests_per_s: u32,
     /// Requests of one client that are served at once, polls among them; 0 is no limit.
@@ -126,7 +129,7 @@ pub fn start<A: App>(
         tracing::warn!(%error, "cannot lower the priority of the HTTP thread");
     }
     // Each idle one may have a file open that is sent.
-    let idle_max = IDLE_MAX.min(settings.lingering_max as usize);
+    let idle_max = IDLE_MAX.min(settings.lingering_max as usize).div_ceil(2);
     serve_handovers(handles, handovers, settings, [HEADS_MAX, idle_max])
 }
 
@@ -141,9 +144,8 @@ fn serve_handovers<A: App>(
         handles,
         lingering: Lingering::new(settings.lingering_max, Arc::clone(&settings.counters)),
         heads: Places::new(heads_max),
-        // Half for strangers, half for users.
-        idle: Places::new(idle_max.div_ceil(2)),
-        idle_users: Places::new(idle_max.div_ceil(2)),
+        idle: Places::new(idle_max),
+        idle_users: Places::new(idle_max),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
         turns: Turns::default(),
         per_client: PerClient::new(settings.requests_per_ip_max),

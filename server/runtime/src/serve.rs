@@ -161,11 +161,13 @@ async fn run<A: App>(
     };
     let seeds = seeds(options.shards)?;
     let (mut shards, channels) = launch.start::<A>(&options.engine, &app, seeds)?;
+    let users_silence_ms = options.engine.ping_interval_ms + options.engine.ping_timeout_ms;
     let settings = HttpSettings {
         policy,
         router: options.router,
         request_timeout_ms: options.request_timeout_ms,
         keep_alive_ms: http::KEEP_ALIVE_MS,
+        users_silence_ms,
         requests_per_s: options.requests_per_s,
         requests_per_ip_max: options.requests_per_ip_max,
         lingering_max,

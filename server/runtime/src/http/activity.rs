@@ -1,16 +1,26 @@
 //! How long a connection of the HTTP thread may be silent.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::places::Places;
-use super::turns::IsIdentified;
+use crate::link::IsIdentified;
+
+/// When a connection tries again to take an idle place that it lost while it waited for its turn.
+const PLACE_RETRY: Duration = Duration::from_secs(1);
 
 /// What a connection is doing. Clones are about the same connection.
 #[derive(Clone)]
-pub(super) struct Activity(watch::Sender<Phase>);
+pub(super) struct Activity {
+    phase: watch::Sender<Phase>,
+    /// It has to be polled, and it is not its turn: what has arrived is not read yet.
+    is_waiting: Arc<AtomicBool>,
+}
 
 #[derive(Clone, Copy)]
 enum Phase {
@@ -37,11 +47,12 @@ pub(super) struct Serving(Activity);
 
 impl Activity {
     pub(super) fn new() -> Activity {
-        Activity(watch::Sender::new(Phase::Idle(Instant::now())))
+        let phase = watch::Sender::new(Phase::Idle(Instant::now()));
+        Activity { phase, is_waiting: Arc::default() }
     }
 
     pub(super) fn has_read(&self) {
-        self.0.send_if_modified(|phase| {
+        self.phase.send_if_modified(|phase| {
             let is_first = matches!(phase, Phase::Idle(_));
             if is_first {
                 *phase = Phase::Head(Instant::now());
@@ -52,7 +63,7 @@ impl Activity {
 
     /// A client that still takes an answer is not idle.
     pub(super) fn has_written(&self) {
-        self.0.send_if_modified(|phase| {
+        self.phase.send_if_modified(|phase| {
             let is_idle = matches!(phase, Phase::Idle(_));
             if is_idle {
                 *phase = Phase::Idle(Instant::now());
@@ -62,38 +73,42 @@ impl Activity {
     }
 
     pub(super) fn serve(&self) -> Serving {
-        self.0.send_replace(Phase::Request);
+        self.phase.send_replace(Phase::Request);
         Serving(self.clone())
     }
 
     pub(super) fn is_serving(&self) -> bool {
-        matches!(*self.0.borrow(), Phase::Request)
+        matches!(*self.phase.borrow(), Phase::Request)
     }
 
-    /// Completes when the connection was idle for `keep_alive`, when a head took `head_timeout`, or when
-    /// it lost its place among `heads` or, if it has one, among `idle`: those of strangers and those of users, among
-    /// whom are also users' heads.
+    /// The connection has to be polled, and whether its turn to be polled is yet to come.
+    pub(super) fn set_waiting(&self, is_waiting: bool) {
+        self.is_waiting.store(is_waiting, Relaxed);
+    }
+
+    /// Completes when the connection was idle, or a head took, too long, or when it lost its place.
     pub(super) async fn expired(
         &self,
-        keep_alive: Duration,
-        head_timeout: Duration,
+        patience: Patience<'_>,
         is_identified: &IsIdentified,
-        heads: &Places,
-        idle: Option<[&Places; 2]>,
     ) -> Expired {
-        let mut phases = self.0.subscribe();
+        let mut phases = self.phase.subscribe();
         loop {
             let phase = *phases.borrow_and_update();
             let changed = phases.changed();
-            let is_stranger = !is_identified.get();
+            let is_user = is_identified.get();
+            let idle = patience.idle.map(|idle| idle[usize::from(is_user)]);
             let has_changed = match phase {
-                Phase::Idle(since) => tokio::select! {
-                    has_changed = before(since + keep_alive, changed) => has_changed,
-                    () = lost(idle.map(|idle| idle[usize::from(!is_stranger)])) => return Expired::IdleDisplaced,
-                },
+                Phase::Idle(since) => {
+                    let counts_from = is_user.then(|| since + patience.users_silence);
+                    tokio::select! {
+                        has_changed = before(since + patience.keep_alive, changed) => has_changed,
+                        () = self.displaced(idle, counts_from) => return Expired::IdleDisplaced,
+                    }
+                }
                 Phase::Head(since) => tokio::select! {
-                    has_changed = before(since + head_timeout, changed) => has_changed,
-                    () = lost(if is_stranger { Some(heads) } else { idle.map(|idle| idle[1]) }) => return Expired::HeadDisplaced,
+                    has_changed = before(since + patience.head, changed) => has_changed,
+                    () = lost(if is_user { idle } else { Some(patience.heads) }) => return Expired::HeadDisplaced,
                 },
                 Phase::Request => changed.await.is_ok(),
             };
@@ -102,6 +117,33 @@ impl Activity {
             }
         }
     }
+
+    /// Takes a place among idle connections at that time, and completes when it is lost.
+    async fn displaced(&self, idle: Option<&Places>, counts_from: Option<Instant>) {
+        if let Some(counts_from) = counts_from {
+            sleep_until(counts_from).await;
+        }
+        loop {
+            lost(idle).await;
+            if !self.is_waiting.load(Relaxed) {
+                return;
+            }
+            // A request may have arrived: it is read when the turn comes.
+            sleep(PLACE_RETRY).await;
+        }
+    }
+}
+
+/// What an idle connection, and one with a head that arrives, is granted.
+#[derive(Clone, Copy)]
+pub(super) struct Patience<'a> {
+    pub keep_alive: Duration,
+    pub head: Duration,
+    /// An idle connection of a user takes a place after so long.
+    pub users_silence: Duration,
+    pub heads: &'a Places,
+    /// Those of strangers and those of users, among whom are also users' heads.
+    pub idle: Option<[&'a Places; 2]>,
 }
 
 /// Takes a place, and completes when it is lost.
@@ -122,7 +164,7 @@ async fn before<E>(deadline: Instant, changed: impl Future<Output = Result<(), E
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.0.send_replace(Phase::Idle(Instant::now()));
+        self.0.phase.send_replace(Phase::Idle(Instant::now()));
     }
 }
 
@@ -130,14 +172,18 @@ impl Drop for Serving {
 mod tests {
     use super::*;
 
-    const KEEP_ALIVE: Duration = Duration::from_secs(75);
-    const HEAD: Duration = Duration::from_secs(30);
+    const USERS_SILENCE: u64 = 45;
+
+    fn patience<'a>(heads: &'a Places, idle: Option<[&'a Places; 2]>) -> Patience<'a> {
+        let [keep_alive, head, users_silence] = [75, 30, USERS_SILENCE].map(Duration::from_secs);
+        Patience { keep_alive, head, users_silence, heads, idle }
+    }
 
     /// Seconds until the connection expires; `None` if it does not within an hour.
     async fn lives(activity: &Activity) -> Option<u64> {
         let begun = Instant::now();
         let (stranger, heads) = (IsIdentified::from(false), Places::new(1));
-        let expired = activity.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some([&heads; 2]));
+        let expired = activity.expired(patience(&heads, Some([&heads; 2])), &stranger);
         tokio::time::timeout(Duration::from_secs(3600), expired).await.ok()?;
         Some(begun.elapsed().as_secs())
     }
@@ -156,8 +202,8 @@ mod tests {
         let (first, second) = (Activity::new(), Activity::new());
         first.has_read();
         second.has_read();
-        let first = first.expired(KEEP_ALIVE, HEAD, &stranger, &heads, None);
-        let second = second.expired(KEEP_ALIVE, HEAD, &stranger, &heads, None);
+        let first = first.expired(patience(&heads, None), &stranger);
+        let second = second.expired(patience(&heads, None), &stranger);
         assert_eq!(tokio::join!(first, second), (Expired::HeadDisplaced, Expired::Late));
     }
 
@@ -166,13 +212,46 @@ mod tests {
         let [heads, idle, of_users] = [(); 3].map(|()| Places::new(1));
         let (stranger, user) = (IsIdentified::from(false), IsIdentified::from(true));
         let [first, second, proxy, of_user] = [(); 4].map(|()| Activity::new());
-        let of_user = of_user.expired(KEEP_ALIVE, HEAD, &user, &heads, Some([&idle, &of_users]));
-        let proxy = proxy.expired(KEEP_ALIVE, HEAD, &stranger, &heads, None);
-        let first = first.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some([&idle, &of_users]));
-        let second = second.expired(KEEP_ALIVE, HEAD, &stranger, &heads, Some([&idle, &of_users]));
+        let direct = patience(&heads, Some([&idle, &of_users]));
+        let of_user = of_user.expired(direct, &user);
+        let proxy = proxy.expired(patience(&heads, None), &stranger);
+        let first = first.expired(direct, &stranger);
+        let second = second.expired(direct, &stranger);
         let ended = tokio::join!(proxy, of_user, first, second);
         let late = Expired::Late;
         assert_eq!(ended, (late, late, Expired::IdleDisplaced, late));
+    }
+
+    /// Which of three connections that are idle are given up, and after how many seconds, where there is one place.
+    async fn given_up(idle: [&Activity; 3], of: &IsIdentified) -> [(Expired, u64); 3] {
+        let begun = Instant::now();
+        let [heads, places] = [(); 2].map(|()| Places::new(1));
+        let ends = async |activity: &Activity| {
+            let expired = activity.expired(patience(&heads, Some([&places; 2])), of).await;
+            (expired, begun.elapsed().as_secs())
+        };
+        tokio::join!(ends(idle[0]), ends(idle[1]), ends(idle[2])).into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn users_that_are_silent_between_two_packets_take_no_place() {
+        let idle = [(); 3].map(|()| Activity::new());
+        let mut ended = given_up(idle.each_ref(), &IsIdentified::from(true)).await;
+        // Timers of one instant fire in any order.
+        ended.sort_by_key(|(_, at)| *at);
+        let displaced = (Expired::IdleDisplaced, USERS_SILENCE);
+        assert_eq!(ended, [displaced, displaced, (Expired::Late, 75)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_waits_for_its_turn_is_not_idle() {
+        let [idle, waiting, last] = [(); 3].map(|()| Activity::new());
+        waiting.set_waiting(true);
+        let stranger = IsIdentified::from(false);
+        let ended = given_up([&idle, &waiting, &last], &stranger).await;
+        let displaced = (Expired::IdleDisplaced, 0);
+        // The last loses its place when the one that waits tries again.
+        assert_eq!(ended, [displaced, (Expired::Late, 75), (Expired::IdleDisplaced, 1)]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,8 +13,7 @@ use tokio::sync::oneshot;
 use super::HttpServer;
 use super::cors::{Cors, preflight};
 use super::request::{closing, owner, plain, unavailable};
-use super::turns::IsIdentified;
-use crate::link::{ShardEnded, ShardHandle, ToShard};
+use crate::link::{IsIdentified, ShardEnded, ShardHandle, ToShard};
 
 /// Bytes of a body that are gathered while a piece of it is on its way.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
@@ -53,7 +52,8 @@ async fn exchange<A: App>(
     let poll = PollId(http.next_poll.fetch_add(1, Ordering::Relaxed));
     let handle = http.handles.to(shard).expect("the owner is a shard of this process");
     let (answer, mut answered) = oneshot::channel();
-    let item = ToShard::Http { poll, request: asked, body, answer };
+    let item =
+        ToShard::Http { poll, request: asked, body, is_identified: is_identified.clone(), answer };
     // A poll may wait for long: what it needs no more is in boxes.
     if Box::pin(send(handle, item)).await.is_err() {
         return unavailable();

@@ -25,15 +25,14 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use super::activity::{Activity, Expired};
+use super::activity::{Activity, Expired, Patience};
 use super::prefixed::{Closed, Prefixed};
 use super::request::{closing, engine_request, exceeding, fields, plain, too_many};
 use super::throttle::{Delays, TooMany};
-use super::turns::IsIdentified;
 use super::upgrade::{self, SharedPermit};
 use super::{HttpServer, polling};
 use crate::limiter::ConnectionLimiter;
-use crate::link::{Handover, ToShard};
+use crate::link::{Handover, IsIdentified, ToShard};
 use crate::per_client::ClientPlace;
 
 /// Answers of at least so many bytes are compressed, if the client can read that (TRN-47).
@@ -86,8 +85,6 @@ async fn serve_now<A: App>(
             return;
         }
     };
-    let head_timeout = Duration::from_millis(u64::from(http.settings.request_timeout_ms));
-    let keep_alive = Duration::from_millis(u64::from(http.settings.keep_alive_ms));
     let activity = Activity::new();
     let link = Link {
         peer,
@@ -102,6 +99,11 @@ async fn serve_now<A: App>(
     // A proxy chooses itself which of its connections it uses for the next request.
     let idle = (!http.settings.policy.trusted_proxies.trusts(peer))
         .then_some([&http.idle, &http.idle_users]);
+    let settings = &http.settings;
+    let [keep_alive, head, users_silence] =
+        [settings.keep_alive_ms, settings.request_timeout_ms, settings.users_silence_ms]
+            .map(|ms| Duration::from_millis(u64::from(ms)));
+    let patience = Patience { keep_alive, head, users_silence, heads: &http.heads, idle };
     let server = Arc::clone(&http);
     let service = service_fn(move |request| answer(Arc::clone(&server), link.clone(), request));
     let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN)
@@ -125,8 +127,8 @@ async fn serve_now<A: App>(
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = http.turns.take(&is_identified, connection.as_mut()) => ended,
-        expired = activity.expired(keep_alive, head_timeout, &is_identified, &http.heads, idle) => {
+        ended = http.turns.take(&is_identified, &activity, connection.as_mut()) => ended,
+        expired = activity.expired(patience, &is_identified) => {
             let counters = &http.settings.counters;
             match expired {
                 Expired::Late => {}
@@ -249,6 +251,8 @@ async fn respond<A: App>(
     let caller = policy.caller(link.peer, &fields(&request));
     // A proxy's connection carries requests of many clients; each counts while it is served.
     let place = if policy.trusted_proxies.trusts(link.peer) {
+        // This request may be anybody's.
+        link.is_identified.set(false);
         let Some(place) = link.limiter.place(&caller.client) else {
             policy.refusals.note(caller.client.ip, HandshakeRefusal::ConnectionsPerIp);
             return plain(StatusCode::SERVICE_UNAVAILABLE);
@@ -297,10 +301,8 @@ async fn to_router<A: App>(
     link: Link,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, TooMany> {
-    if http.settings.policy.trusted_proxies.trusts(link.peer) {
-        // The next request may be anybody's.
-        link.is_identified.set(false);
-    }
+    // An answer may be a file, which stays open while it is sent: the connection is idle then, and takes a place.
+    link.is_identified.set(false);
     http.throttle.admit(&caller.client, &link.delays).await?;
     request.extensions_mut().insert(caller);
     let Ok(response) = http.settings.router.clone().oneshot(request.map(Body::new)).await;

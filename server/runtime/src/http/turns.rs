@@ -6,34 +6,14 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-/// Whether the first request of a connection, or the last to the engine, was of a user's session. Clones are about the
-/// same connection.
-#[derive(Clone)]
-pub(super) struct IsIdentified(Arc<AtomicBool>);
-
-impl From<bool> for IsIdentified {
-    fn from(is_identified: bool) -> IsIdentified {
-        IsIdentified(Arc::new(AtomicBool::new(is_identified)))
-    }
-}
-
-impl IsIdentified {
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-
-    pub(super) fn set(&self, is_identified: bool) {
-        self.0.store(is_identified, Relaxed);
-    }
-}
+use super::activity::Activity;
+use crate::link::IsIdentified;
 
 #[derive(Default)]
 pub(super) struct Turns {
@@ -98,11 +78,14 @@ impl Turns {
     pub(super) async fn take<F: Future>(
         &self,
         is_identified: &IsIdentified,
+        activity: &Activity,
         mut connection: Pin<&mut F>,
     ) -> F::Output {
         let mut number = None;
         std::future::poll_fn(|context| {
-            if is_identified.get() || self.lines().begun.has_come(&mut number, context) {
+            let is_turn = is_identified.get() || self.lines().begun.has_come(&mut number, context);
+            activity.set_waiting(!is_turn);
+            if is_turn {
                 return connection.as_mut().poll(context);
             }
             self.has_waiting.notify_one();
@@ -142,6 +125,8 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// A connection that is always ready, and notes each time it is polled.
@@ -166,7 +151,7 @@ mod tests {
             let (turns, polls) = (Arc::clone(&turns), Arc::clone(&polls));
             tasks.spawn(async move {
                 let connection = std::pin::pin!(endless(polls, index));
-                turns.take(&is_identified, connection).await;
+                turns.take(&is_identified, &Activity::new(), connection).await;
             });
         }
         let count = || polls.lock().expect("no test panics with it").len();
@@ -191,14 +176,14 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_ended_while_it_waited_delays_nobody() {
         let turns = Turns::default();
-        let is_identified = IsIdentified::from(false);
+        let (is_identified, activity) = (IsIdentified::from(false), Activity::new());
         for _ in 0..100 {
             let connection = std::pin::pin!(std::future::pending::<()>());
-            let waits = turns.take(&is_identified, connection);
+            let waits = turns.take(&is_identified, &activity, connection);
             assert!(polled_once(waits).await.is_none());
         }
         let connection = std::pin::pin!(std::future::ready(7));
-        let taken = turns.take(&is_identified, connection);
+        let taken = turns.take(&is_identified, &activity, connection);
         tokio::select! {
             seven = taken => assert_eq!(seven, 7),
             () = turns.give() => unreachable!("turns are given for ever"),

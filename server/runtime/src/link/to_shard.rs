@@ -6,6 +6,7 @@ use throng_engine::{Answer, App, Body, EngineRequest, PollId, Sid};
 use tokio::sync::oneshot;
 
 use super::connections::Upgraded;
+use super::is_identified::IsIdentified;
 
 /// An item of a shard's inbox.
 pub enum ToShard<A: App> {
@@ -17,6 +18,8 @@ pub enum ToShard<A: App> {
         request: EngineRequest,
         /// The body of a POST, or that it follows.
         body: Body,
+        /// Is set before the answer, which may take long.
+        is_identified: IsIdentified,
         /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
     },

@@ -1,6 +1,6 @@
 //! Items of other shards and of the HTTP thread.
 
-use throng_engine::{App, HandshakeRefusal, Input, ShardId};
+use throng_engine::{App, HandshakeRefusal, Input, ShardId, Sid};
 use throng_wire::http::Peer;
 
 use super::pipe::Pipe;
@@ -40,7 +40,10 @@ impl<A: App> Worker<A> {
         for _ in 0..INBOX_PER_TURN {
             let Ok(item) = self.channels.inbox.try_recv() else { return };
             let input = match item {
-                ToShard::Http { poll, request, body, answer } => {
+                ToShard::Http { poll, request, body, is_identified, answer } => {
+                    let sid = request.sid.as_deref().and_then(Sid::parse);
+                    let names_user = sid.is_some_and(|sid| self.shard.names_identified(&sid));
+                    is_identified.set(names_user);
                     self.polls.insert(poll, answer);
                     Input::Http { poll, request, body }
                 }

@@ -128,7 +128,7 @@ export function createRoom(id: number, ownId: string, fetchPage: FetchPage) {
       const excess = messages.value.length - MESSAGES_KEPT;
       if (excess <= 0 || before.value === null) return;
       messages.value = messages.value.slice(excess);
-      before.value += excess;
+      before.value = (messages.value[0]?.seq ?? 1) - 1;
     },
   };
 }
