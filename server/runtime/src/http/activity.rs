@@ -89,7 +89,7 @@ impl Activity {
     /// Completes when the connection was idle, or a head took, too long, or when it lost its place.
     pub(super) async fn expired(
         &self,
-        patience: Patience<'_>,
+        timeouts: Timeouts<'_>,
         is_identified: &IsIdentified,
     ) -> Expired {
         let mut phases = self.phase.subscribe();
@@ -97,18 +97,18 @@ impl Activity {
             let phase = *phases.borrow_and_update();
             let changed = phases.changed();
             let is_user = is_identified.get();
-            let idle = patience.idle.map(|idle| idle[usize::from(is_user)]);
+            let idle = timeouts.idle.map(|idle| idle[usize::from(is_user)]);
             let has_changed = match phase {
                 Phase::Idle(since) => {
-                    let counts_from = is_user.then(|| since + patience.users_silence);
+                    let counts_from = is_user.then(|| since + timeouts.users_silence);
                     tokio::select! {
-                        has_changed = before(since + patience.keep_alive, changed) => has_changed,
+                        has_changed = before(since + timeouts.keep_alive, changed) => has_changed,
                         () = self.displaced(idle, counts_from) => return Expired::IdleDisplaced,
                     }
                 }
                 Phase::Head(since) => tokio::select! {
-                    has_changed = before(since + patience.head, changed) => has_changed,
-                    () = lost(if is_user { idle } else { Some(patience.heads) }) => return Expired::HeadDisplaced,
+                    has_changed = before(since + timeouts.head, changed) => has_changed,
+                    () = lost(if is_user { idle } else { Some(timeouts.heads) }) => return Expired::HeadDisplaced,
                 },
                 Phase::Request => changed.await.is_ok(),
             };
@@ -136,7 +136,7 @@ impl Activity {
 
 /// What an idle connection, and one with a head that arrives, is granted.
 #[derive(Clone, Copy)]
-pub(super) struct Patience<'a> {
+pub(super) struct Timeouts<'a> {
     pub keep_alive: Duration,
     pub head: Duration,
     /// An idle connection of a user takes a place after so long.
@@ -174,16 +174,16 @@ mod tests {
 
     const USERS_SILENCE: u64 = 45;
 
-    fn patience<'a>(heads: &'a Places, idle: Option<[&'a Places; 2]>) -> Patience<'a> {
+    fn timeouts<'a>(heads: &'a Places, idle: Option<[&'a Places; 2]>) -> Timeouts<'a> {
         let [keep_alive, head, users_silence] = [75, 30, USERS_SILENCE].map(Duration::from_secs);
-        Patience { keep_alive, head, users_silence, heads, idle }
+        Timeouts { keep_alive, head, users_silence, heads, idle }
     }
 
     /// Seconds until the connection expires; `None` if it does not within an hour.
     async fn lives(activity: &Activity) -> Option<u64> {
         let begun = Instant::now();
         let (stranger, heads) = (IsIdentified::from(false), Places::new(1));
-        let expired = activity.expired(patience(&heads, Some([&heads; 2])), &stranger);
+        let expired = activity.expired(timeouts(&heads, Some([&heads; 2])), &stranger);
         tokio::time::timeout(Duration::from_secs(3600), expired).await.ok()?;
         Some(begun.elapsed().as_secs())
     }
@@ -202,8 +202,8 @@ mod tests {
         let (first, second) = (Activity::new(), Activity::new());
         first.has_read();
         second.has_read();
-        let first = first.expired(patience(&heads, None), &stranger);
-        let second = second.expired(patience(&heads, None), &stranger);
+        let first = first.expired(timeouts(&heads, None), &stranger);
+        let second = second.expired(timeouts(&heads, None), &stranger);
         assert_eq!(tokio::join!(first, second), (Expired::HeadDisplaced, Expired::Late));
     }
 
@@ -212,9 +212,9 @@ mod tests {
         let [heads, idle, of_users] = [(); 3].map(|()| Places::new(1));
         let (stranger, user) = (IsIdentified::from(false), IsIdentified::from(true));
         let [first, second, proxy, of_user] = [(); 4].map(|()| Activity::new());
-        let direct = patience(&heads, Some([&idle, &of_users]));
+        let direct = timeouts(&heads, Some([&idle, &of_users]));
         let of_user = of_user.expired(direct, &user);
-        let proxy = proxy.expired(patience(&heads, None), &stranger);
+        let proxy = proxy.expired(timeouts(&heads, None), &stranger);
         let first = first.expired(direct, &stranger);
         let second = second.expired(direct, &stranger);
         let ended = tokio::join!(proxy, of_user, first, second);
@@ -227,7 +227,7 @@ mod tests {
         let begun = Instant::now();
         let [heads, places] = [(); 2].map(|()| Places::new(1));
         let ends = async |activity: &Activity| {
-            let expired = activity.expired(patience(&heads, Some([&places; 2])), of).await;
+            let expired = activity.expired(timeouts(&heads, Some([&places; 2])), of).await;
             (expired, begun.elapsed().as_secs())
         };
         tokio::join!(ends(idle[0]), ends(idle[1]), ends(idle[2])).into()

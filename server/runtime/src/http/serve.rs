@@ -25,7 +25,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use super::activity::{Activity, Expired, Patience};
+use super::activity::{Activity, Expired, Timeouts};
 use super::prefixed::{Closed, Prefixed};
 use super::request::{closing, engine_request, exceeding, fields, plain, too_many};
 use super::throttle::{Delays, TooMany};
@@ -103,7 +103,7 @@ async fn serve_now<A: App>(
     let [keep_alive, head, users_silence] =
         [settings.keep_alive_ms, settings.request_timeout_ms, settings.users_silence_ms]
             .map(|ms| Duration::from_millis(u64::from(ms)));
-    let patience = Patience { keep_alive, head, users_silence, heads: &http.heads, idle };
+    let timeouts = Timeouts { keep_alive, head, users_silence, heads: &http.heads, idle };
     let server = Arc::clone(&http);
     let service = service_fn(move |request| answer(Arc::clone(&server), link.clone(), request));
     let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN)
@@ -128,7 +128,7 @@ async fn serve_now<A: App>(
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = http.turns.take(&is_identified, &activity, connection.as_mut()) => ended,
-        expired = activity.expired(patience, &is_identified) => {
+        expired = activity.expired(timeouts, &is_identified) => {
             let counters = &http.settings.counters;
             match expired {
                 Expired::Late => {}
