@@ -58,6 +58,21 @@ fn a_body_in_pieces_is_read_like_a_whole_one() {
     }
 }
 
+/// Spec: TRN-40.
+#[test]
+fn a_body_of_4096_packets_is_valid_and_one_of_more_is_not() {
+    for (packets, expected) in [(4096, 200), (4097, 400)] {
+        let mut world = World::new(1, settings());
+        let post = opened(&mut world, Some(1));
+        let body = vec!["3"; packets].join("\u{1e}");
+        let posted = world.http(0, post, Ok(&body));
+        // As many at once are more than a second's work: the answer comes when that is over.
+        world.advance(10_000);
+        assert_eq!((packets, status(&mut world, posted)), (packets, Some(expected)));
+        assert_eq!(sessions(&world), usize::from(expected == 200));
+    }
+}
+
 #[test]
 fn who_the_session_is_comes_before_its_body() {
     let mut world = World::new(1, settings());
