@@ -1,10 +1,15 @@
 //! Who did not get in, and why: counted and logged here, whichever thread refused it.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use throng_engine::HandshakeRefusal;
+
+use crate::rare_warning::RareWarnings;
+
+static EXCEEDED: LazyLock<RareWarnings> = LazyLock::new(RareWarnings::default);
 
 throng_tables::metrics! {
     /// The handshakes that were refused, by shards and by the HTTP thread.
@@ -33,10 +38,15 @@ throng_tables::metrics! {
 }
 
 impl Refusals {
-    /// Counts one, and logs it for who asks.
+    /// Counts one, and logs it for who asks; where a setting refuses it, now and then for everybody.
     pub fn note(&self, client: IpAddr, why: HandshakeRefusal) {
         self.counter(why).fetch_add(1, Relaxed);
         tracing::debug!(%client, reason = why.name(), "refused a handshake");
+        if let Some(setting) = exceeded(why) {
+            EXCEEDED.log(setting, |left_out| {
+                tracing::warn!(%client, left_out, "sessions are refused: {setting} is reached");
+            });
+        }
     }
 
     fn counter(&self, why: HandshakeRefusal) -> &AtomicU64 {
@@ -55,5 +65,14 @@ impl Refusals {
             HandshakeRefusal::Stopping => &self.stopping,
             HandshakeRefusal::Namespace => &self.namespace,
         }
+    }
+}
+
+/// The setting that refuses a session. That of connections has a warning of its own.
+fn exceeded(why: HandshakeRefusal) -> Option<&'static str> {
+    match why {
+        HandshakeRefusal::ServerFull => Some("limits.sessions_per_shard_max"),
+        HandshakeRefusal::ClientFull => Some("limits.anonymous.sessions_per_ip_max"),
+        _ => None,
     }
 }

@@ -107,6 +107,23 @@ fn a_connection_of_the_http_thread_is_no_exception() {
 }
 
 #[test]
+fn a_setting_that_keeps_sessions_out_is_named_to_everybody() {
+    for (variable, setting) in [
+        ("THRONG_LIMITS__SESSIONS_PER_SHARD_MAX", "limits.sessions_per_shard_max"),
+        ("THRONG_LIMITS__ANONYMOUS__SESSIONS_PER_IP_MAX", "limits.anonymous.sessions_per_ip_max"),
+    ] {
+        let mut server = Server::throng(&["--shards", "1"], &[(variable, "1")]);
+        let path = "/socket.io/?EIO=4&transport=polling";
+        let [first, second] =
+            [(); 2].map(|()| ask_on(&mut server.connect(), path, "Connection: close\r\n"));
+        assert!(first.starts_with("HTTP/1.1 200"), "{first}");
+        assert!(second.starts_with("HTTP/1.1 503"), "{second}");
+        let reached = format!("sessions are refused: {setting} is reached");
+        wait_for_line(&mut server, &["WARN", "client=127.0.0.1 ", &reached]);
+    }
+}
+
+#[test]
 fn a_wrong_namespace_and_a_wrong_token_leave_a_line() {
     let mut server = server();
     let mut socket = server.websocket(OPEN);
