@@ -29,7 +29,7 @@ use throng_redis::egress::Egress;
 use throng_redis::ingress::Ingress;
 use throng_redis::names::RoomNames;
 use throng_redis::orders::Executor;
-use throng_redis::{Commands, Connector, Failure};
+use throng_redis::{Commands, Connector, Failure, rights};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
@@ -137,16 +137,22 @@ impl Backplane {
         self.cluster.process()
     }
 
-    /// Makes one call, to find a wrong password at once.
+    /// Tries what a node does, to find a wrong password or a missing right at once.
     ///
     /// # Errors
-    /// [`StartError::RedisLogin`] when Redis rejects the login, [`StartError::NoRedis`] when it cannot be reached
-    /// or does not answer as Redis does.
+    /// [`StartError::RedisLogin`] when Redis rejects the login, [`StartError::RedisRights`] when its user may not do
+    /// what a node does, [`StartError::NoRedis`] when it cannot be reached or does not answer as Redis does.
     pub async fn probe(&self) -> Result<(), StartError> {
-        let redis = &self.config.redis.url;
-        let probe = throng_redis::Call::new("GET", &format!("{}probe", self.config.cluster.prefix));
-        match self.commands.call(probe).await {
-            Ok(_) => Ok(()),
+        let BackplaneConfig { redis: settings, cluster, .. } = &self.config;
+        let redis = &settings.url;
+        let keys =
+            [&cluster.prefix, &cluster.map_prefix, &cluster.socket_id_key].map(String::as_str);
+        let channels = Channels::new(&settings.adapter_channel);
+        let wait = settings.command_timeout();
+        let missing = rights::missing(&self.commands, &self.connector, keys, &channels, wait);
+        match missing.await {
+            Ok(None) => Ok(()),
+            Ok(Some(right)) => Err(StartError::RedisRights { url: redis.to_string(), right }),
             Err(failure @ (Failure::Unauthenticated | Failure::Denied)) => {
                 Err(StartError::RedisLogin { url: redis.to_string(), failure })
             }
@@ -155,6 +161,14 @@ impl Backplane {
                 cause: self.cause(&failure).await,
             }),
         }
+    }
+
+    /// What may become wrong though a node can start.
+    pub async fn warning(&self) -> Option<String> {
+        rights::evicts_any_key(&self.commands).await.then(|| {
+            "Redis drops keys of rosters when its memory is full: set maxmemory-policy to noeviction or volatile-lru"
+                .to_owned()
+        })
     }
 
     /// A failure in words, with what the system says of the first address that cannot be reached.

@@ -110,7 +110,7 @@ Examples:
 #[derive(Args)]
 pub struct ServeArgs {
     /// File of settings in TOML.
-    #[arg(long, value_name = "FILE", env = "THRONG_CONFIG")]
+    #[arg(long, value_name = "FILE", env = config_variable())]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub settings: SettingFlags,
@@ -123,7 +123,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "URL", env = "THRONG_IMPORT_FROM", hide_env_values = true)]
     pub from: String,
     /// File of settings in TOML, for the target.
-    #[arg(long, value_name = "FILE", env = "THRONG_CONFIG")]
+    #[arg(long, value_name = "FILE", env = config_variable())]
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub target: TargetFlags,
@@ -134,6 +134,12 @@ pub struct ImportArgs {
     /// Read and check everything, write nothing.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// An empty variable is none: a container gets one whose value was left out.
+fn config_variable() -> Option<&'static str> {
+    const NAME: &str = "THRONG_CONFIG";
+    std::env::var_os(NAME).is_none_or(|file| !file.is_empty()).then_some(NAME)
 }
 
 /// A flag for each setting.

@@ -208,6 +208,9 @@ fn read(r: &mut Reader) -> Config {
         "http.proxy_protocol: http.trusted_proxies must name the proxies that send the headers"
             .into()
     });
+    r.fault(server.engine_paths.is_empty(), || {
+        "http.engine_paths: there is no path, and no client could connect".to_owned()
+    });
     r.fault(admin.listen.is_some_and(|addr| are_one(addr, server.listen)), || {
         format!("admin.listen: the port is taken by listen ({})", server.listen)
     });

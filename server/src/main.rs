@@ -57,7 +57,9 @@ fn check(args: ServeArgs, is_explained: bool) -> Result<ExitCode, StartError> {
     let text = if is_explained {
         docs::explain(&shown)
     } else {
-        on_http_thread(async move || serve::check(config).await)?;
+        for warning in on_http_thread(async move || serve::check(config).await)? {
+            eprintln!("throng: warning: {warning}");
+        }
         "configuration OK\n".to_owned()
     };
     // A reader that went away wants no more lines.

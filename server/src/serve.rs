@@ -196,6 +196,8 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
     signals.wait(&mut shards).await?;
     tracing::info!("stopping");
+    // Who asks on `admin.listen`, which answers to the end, must not send new clients here.
+    health.depends_on("server", Need::Required).set(State::Pending("stopping"));
     if let Some(unix) = unix {
         unix.abort();
     }
@@ -225,34 +227,42 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     Ok(is_all_written)
 }
 
-/// Checks that what the server needs at its start could be opened: its addresses, the store, and Redis.
+/// Checks that what the server needs at its start could be opened: its addresses, the store, and Redis. Answers what
+/// may not be as it is when the server starts.
 ///
 /// # Errors
 /// [`StartError`] of what could not.
-pub async fn check(config: Config) -> Result<(), StartError> {
-    check_system(&config)?;
+pub async fn check(config: Config) -> Result<Vec<String>, StartError> {
+    let mut warnings = check_system(&config)?;
     let url = config.database_url();
     let checked = throng_store::check(&url, &config.store).await;
     checked.map_err(|error| StartError::open_store(&url, &config.store, error))?;
     if let Some(backplane) = config.backplane {
-        prepare(backplane)?.probe().await?;
+        let backplane = prepare(backplane)?;
+        backplane.probe().await?;
+        warnings.extend(backplane.warning().await);
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// Checks what the shards ask of the system.
-fn check_system(config: &Config) -> Result<(), StartError> {
+fn check_system(config: &Config) -> Result<Vec<String>, StartError> {
     launch::check_driver(config.tuning.io_driver)?;
+    let mut warnings = Vec::new();
     for addr in [Some(config.server.listen), config.admin.listen].into_iter().flatten() {
         let bind = |error| throng_runtime::StartError::Bind { addr: addr.to_string(), error };
-        listen::check(addr).map_err(bind)?;
+        if !listen::check(addr).map_err(bind)? {
+            warnings.push(format!(
+                "{addr} is in use: the server cannot start while another program listens there"
+            ));
+        }
     }
     if let Some(path) = &config.server.listen_unix {
         let addr = path.display().to_string();
         let bind = |error| throng_runtime::StartError::Bind { addr, error };
         listen::check_unix(path).map_err(bind)?;
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// Chat works without Redis, unless Redis numbers the messages: then none is accepted without it (NODE-35).
@@ -313,7 +323,12 @@ async fn join(config: BackplaneConfig) -> Result<Backplane, StartError> {
     let redis = config.redis.url.to_string();
     let backplane = prepare(config)?;
     match backplane.probe().await {
-        Ok(()) => tracing::info!(redis, "connected to Redis"),
+        Ok(()) => {
+            tracing::info!(redis, "connected to Redis");
+            if let Some(warning) = backplane.warning().await {
+                tracing::warn!("{warning}");
+            }
+        }
         Err(StartError::NoRedis { cause, .. }) => {
             tracing::warn!(redis, cause, "cannot use Redis; starting without it");
         }

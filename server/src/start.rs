@@ -15,6 +15,8 @@ pub enum StartError {
     RedisSettings(String),
     #[error("Redis rejected the login at {url}: {failure}")]
     RedisLogin { url: String, failure: throng_redis::Failure },
+    #[error("the user of Redis at {url} may not do what a node does: it has no right {right}")]
+    RedisRights { url: String, right: String },
     /// Of `check-config` alone: the server starts without Redis.
     #[error("cannot use Redis at {url}: {cause}")]
     NoRedis { url: String, cause: String },
@@ -37,7 +39,7 @@ impl StartError {
     pub fn exit_code(&self) -> u8 {
         match self {
             StartError::Config(_) | StartError::RedisSettings(_) => 78,
-            StartError::RedisLogin { .. } => 77,
+            StartError::RedisLogin { .. } | StartError::RedisRights { .. } => 77,
             StartError::NoRedis { .. } => 69,
             StartError::OpenStore { .. } | StartError::Store(_) | StartError::Import(_) => 74,
             StartError::Runtime(error) => error.exit_code(),

@@ -76,6 +76,14 @@ describe('nginx in front', () => {
     assert.ok(user.token.length > 0);
   });
 
+  test('a host that the client makes up is not believed', async () => {
+    const headers = { 'Content-Type': 'application/json', Origin: 'http://evil.example', 'X-Forwarded-Host': 'evil.example' };
+    const login = await fetch(`${front.url}/api/login`, { method: 'POST', headers, body: '{}' });
+    assert.equal(login.status, 403);
+    const handshake = await fetch(`${front.url}/socket.io/?EIO=4&transport=polling`, { headers });
+    assert.equal(handshake.status, 403);
+  });
+
   test('an image of the original comes from the disk, a new one from the server', async (t) => {
     const api = new Api(front);
     const old = await fetch(`${front.url}/storage/old.png`);

@@ -225,7 +225,12 @@ impl Edge {
                 }));
                 match token.as_deref().map(client_event::token_hash) {
                     Some(Some(token)) => self.identify(session, token, cx),
-                    Some(None) => self.log_refused(session, Refusal::Unauthenticated, cx),
+                    // The client is notified when it needs an identity.
+                    Some(None) => {
+                        let why = Refusal::Unauthenticated;
+                        *why.counter(cx.counters) += 1;
+                        self.log_refused(session, why, cx);
+                    }
                     None => {}
                 }
             }

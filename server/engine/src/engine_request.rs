@@ -107,8 +107,15 @@ pub struct Answer {
     pub status: u16,
     /// Value of `Content-Type`.
     pub content_type: &'static str,
-    /// The whole body.
-    pub body: Bytes,
+    /// The body, in parts.
+    pub body: Vec<Bytes>,
     /// It is of a session whose user is known.
     pub is_identified: bool,
+}
+
+impl Answer {
+    /// The body in one piece.
+    pub fn whole(&self) -> Bytes {
+        self.body.concat().into()
+    }
 }

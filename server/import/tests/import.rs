@@ -125,7 +125,7 @@ async fn check_target(store: &Store) {
     // New ids and seqs follow.
     let new =
         NewUser { email: "new@example.org".into(), password: "s".into(), avatar: "/n".into() };
-    assert_eq!(store.register(new, client()).await.expect("register").id, 7);
+    assert_eq!(store.register(new, client()).await.expect("register").user.id, 7);
     let placed = store.append(1, None, vec![common::text(1, "next")]).await.expect("append");
     assert_eq!(placed.first_seq, 4);
 }

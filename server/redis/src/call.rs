@@ -28,6 +28,13 @@ impl Call {
         Call { key: key.as_bytes().to_vec(), cmd, fallback: None }
     }
 
+    /// On one key, which follows the arguments so far: `EVAL text 1 key`.
+    #[must_use]
+    pub(crate) fn on(mut self, key: &str) -> Call {
+        self.key = key.as_bytes().to_vec();
+        self.arg(1).arg(key)
+    }
+
     /// A script on keys of one slot.
     pub fn script(script: &Script, keys: &[&str]) -> Call {
         let mut cmd = redis::cmd("EVALSHA");

@@ -34,6 +34,7 @@ pub mod orders;
 pub mod pool;
 mod reader;
 mod reply;
+pub mod rights;
 pub mod script;
 pub mod settings;
 

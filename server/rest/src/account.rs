@@ -7,14 +7,16 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
 use serde_json::{Value, json};
-use throng_store::{NewUser, RegisterError, StoreError, TokenScope, UserRow, hash_token};
+use throng_store::{
+    NewUser, RegisterError, Registered, StoreError, TokenScope, UserRow, hash_token,
+};
 use throng_wire::http::Caller;
 
+use crate::account_failure::{FAILURES_MAX, Failure, TokenRequest};
 use crate::answer::{Refusal, errno, ok};
 use crate::completion::to_its_end;
 use crate::identity::{Identity, identify};
 use crate::input::{Body, OwnJson};
-use crate::login_failure::{FAILURES_MAX, LoginFailure};
 use crate::{Api, ApiState, OverLimit, Revoked, avatars, session_cookie, validate};
 
 const NAME_TAKEN: &str = "The name has already been taken.";
@@ -23,20 +25,31 @@ const WRONG_LOGIN: &str = "The e-mail or password is wrong.";
 pub(crate) async fn register(
     State(api): State<Api>,
     Extension(caller): Extension<Caller>,
-    body: OwnJson,
+    body: Result<OwnJson, Refusal>,
 ) -> Result<Response, Refusal> {
-    let OwnJson(body) = body;
-    let new = match new_user(&api, &body).await? {
+    let answered = match body {
+        Ok(OwnJson(body)) => registered(&api, &caller, &body).await,
+        Err(refusal) => Err(refusal),
+    };
+    answered.inspect_err(|refusal| failed(TokenRequest::Registration, refusal, &api, &caller))
+}
+
+async fn registered(api: &ApiState, caller: &Caller, body: &Body) -> Result<Response, Refusal> {
+    let failed = |why: Failure, text: &'static str| {
+        failed(TokenRequest::Registration, why, api, caller);
+        errno(1, text)
+    };
+    let new = match new_user(api, body).await? {
         Ok(new) => new,
-        Err(text) => return Ok(errno(1, text)),
+        Err((why, text)) => return Ok(failed(why, text)),
     };
-    let user = match api.deps.store.register(new, caller.client.ip.into()).await {
-        Ok(user) => user,
-        Err(RegisterError::EmailTaken) => return Ok(errno(1, NAME_TAKEN)),
-        Err(RegisterError::Store(error)) => return Err(error.into()),
-    };
+    let Registered { user, api_token, cookie } =
+        match api.deps.store.register(new, caller.client.ip.into()).await {
+            Ok(registered) => registered,
+            Err(RegisterError::EmailTaken) => return Ok(failed(Failure::NameTaken, NAME_TAKEN)),
+            Err(RegisterError::Store(error)) => return Err(error.into()),
+        };
     api.attempts.know(&user.email, caller.client.ip.into());
-    let token = api.deps.store.issue_token(user.id, TokenScope::Api).await?;
     let body = json!({
         "errno": 0,
         "user": {
@@ -44,13 +57,13 @@ pub(crate) async fn register(
             "name": user.name,
             "email": user.email,
             "avatar": user.avatar,
-            "api_token": token,
+            "api_token": api_token,
             "created_at": user.created_at,
             "updated_at": user.updated_at,
         },
         "message": "Registered",
     });
-    with_session_cookie(&api, &caller, &user, ok(body)).await
+    Ok(with_session_cookie(api, caller, &cookie, ok(body)))
 }
 
 pub(crate) async fn login(
@@ -62,21 +75,19 @@ pub(crate) async fn login(
         Ok(OwnJson(body)) => logged_in(&api, &caller, &body).await,
         Err(refusal) => Err(refusal),
     };
-    answered.inspect_err(|refusal| {
-        LoginFailure::from(refusal).note(&api.deps.counters, caller.client.ip);
-    })
+    answered.inspect_err(|refusal| failed(TokenRequest::Login, refusal, &api, &caller))
 }
 
 async fn logged_in(api: &Api, caller: &Caller, body: &Body) -> Result<Response, Refusal> {
-    let failed = |why: LoginFailure| why.note(&api.deps.counters, caller.client.ip);
+    let failed = |why: Failure, text: &'static str| {
+        failed(TokenRequest::Login, why, api, caller);
+        errno(1, text)
+    };
     let fields = validate::login_name(body)
         .and_then(|name| validate::login_password(body).map(|password| (name, password)));
     let (name, password) = match fields {
         Ok(fields) => fields,
-        Err(text) => {
-            failed(LoginFailure::BadRequest);
-            return Ok(errno(1, text));
-        }
+        Err(text) => return Ok(failed(Failure::BadRequest, text)),
     };
     let client = caller.client.ip.into();
     let attempt = api.attempts.begin(&name, client);
@@ -84,9 +95,8 @@ async fn logged_in(api: &Api, caller: &Caller, body: &Body) -> Result<Response, 
     let attempt = attempt.map_err(put_off)?;
     let verified = api.deps.store.verify_login(&name, password, attempt.urgency(), client);
     let Some(user) = verified.await? else {
-        failed(LoginFailure::WrongPassword);
         attempt.wrong();
-        return Ok(errno(1, WRONG_LOGIN));
+        return Ok(failed(Failure::WrongPassword, WRONG_LOGIN));
     };
     attempt.right();
     let token = api.deps.store.issue_token(user.id, TokenScope::Api).await?;
@@ -95,7 +105,8 @@ async fn logged_in(api: &Api, caller: &Caller, body: &Body) -> Result<Response, 
         "user": user_value(&user, Some(&token)),
         "message": "Logged in",
     });
-    with_session_cookie(api, caller, &user, ok(body)).await
+    let cookie = api.deps.store.issue_token(user.id, TokenScope::Cookie).await?;
+    Ok(with_session_cookie(api, caller, &cookie, ok(body)))
 }
 
 pub(crate) async fn logout(
@@ -121,20 +132,30 @@ pub(crate) async fn user(State(api): State<Api>, parts: Parts) -> Result<Respons
 }
 
 /// Checks the fields in the order of the original's validator; answers the first fault.
-async fn new_user(api: &ApiState, body: &Body) -> Result<Result<NewUser, &'static str>, Refusal> {
+async fn new_user(
+    api: &ApiState,
+    body: &Body,
+) -> Result<Result<NewUser, (Failure, &'static str)>, Refusal> {
+    let malformed = |text| (Failure::BadRequest, text);
     let email = match validate::registered_name(body) {
         Ok(email) => email,
-        Err(text) => return Ok(Err(text)),
+        Err(text) => return Ok(Err(malformed(text))),
     };
     if api.deps.store.is_email_taken(&email).await? {
-        return Ok(Err(NAME_TAKEN));
+        return Ok(Err((Failure::NameTaken, NAME_TAKEN)));
     }
     let rest = validate::registered_password(body)
         .and_then(|password| validate::registered_src(body).map(|src| (password, src)));
-    Ok(rest.map(|(password, src)| {
+    let new = rest.map(|(password, src)| {
         let avatar = src.unwrap_or_else(|| avatars::default_for(&email));
         NewUser { email, password, avatar }
-    }))
+    });
+    Ok(new.map_err(malformed))
+}
+
+/// Notes why a client gets no token.
+fn failed(asked: TokenRequest, why: impl Into<Failure>, api: &ApiState, caller: &Caller) {
+    asked.failed(why.into(), &api.deps.counters, caller.client.ip);
 }
 
 /// A cookie of HTTPS is never sent in the clear.
@@ -142,18 +163,16 @@ fn is_secure(api: &ApiState, caller: &Caller) -> bool {
     api.deps.settings.cookie_secure || caller.client.is_https
 }
 
-async fn with_session_cookie(
+fn with_session_cookie(
     api: &ApiState,
     caller: &Caller,
-    user: &UserRow,
+    token: &str,
     mut response: Response,
-) -> Result<Response, Refusal> {
-    let store = &api.deps.store;
-    let token = store.issue_token(user.id, TokenScope::Cookie).await?;
-    let lifetime = store.options().token_lifetime;
-    let set = session_cookie::set(&token, lifetime, is_secure(api, caller));
+) -> Response {
+    let lifetime = api.deps.store.options().token_lifetime;
+    let set = session_cookie::set(token, lifetime, is_secure(api, caller));
     response.headers_mut().insert(header::SET_COOKIE, set);
-    Ok(response)
+    response
 }
 
 /// Ends the token of a logout, and then that of its cookie. Once the first has ended the shards are notified,

@@ -28,6 +28,17 @@ throng_tables::metrics! {
         logins_busy: reason = "busy";
         logins_not_stored: reason = "store";
     }
+    Counter registrations_failed "registrations": "Registrations that failed, by why. name_taken: there is an \
+        account with this name; throttled: the client is over http.api_per_minute; origin: a page of another \
+        origin asked; bad_request: no JSON, or a field is missing or not valid; busy: too many passwords waited \
+        to be hashed, or too many requests were under way; store: the database failed." {
+        registrations_of_taken_names: reason = "name_taken";
+        registrations_throttled: reason = "throttled";
+        registrations_of_other_origins: reason = "origin";
+        registrations_malformed: reason = "bad_request";
+        registrations_busy: reason = "busy";
+        registrations_not_stored: reason = "store";
+    }
     Counter bodies_given_up "bodies": "Bodies given up before they were whole, by why; slow: they came \
         slower than limits.bytes_per_s_min; user, users, anonymous: one user, all users, or clients whose \
         user is not known had too much under way." {

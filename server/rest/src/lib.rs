@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod account_failure;
 mod answer;
 mod attempts;
 mod avatars;
@@ -34,7 +35,6 @@ mod embedded;
 mod health;
 mod identity;
 mod input;
-mod login_failure;
 mod pages;
 mod request_log;
 mod robot;

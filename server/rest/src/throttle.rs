@@ -16,9 +16,9 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 use throng_wire::http::{Caller, ClientKey};
 
+use crate::account_failure::{Failure, TokenRequest};
 use crate::answer::too_many;
 use crate::identity::{LookedUp, Presented, presented};
-use crate::login_failure::LoginFailure;
 use crate::{Api, ApiState, OverLimit, Settings};
 
 type Limiter<K> =
@@ -162,10 +162,9 @@ pub(crate) async fn check(
     let ip = caller.expect("every request has its caller").client.ip;
     let client = ip.into();
     // Who guesses passwords may have an account of their own.
-    let is_login = matches!(request.uri().path(), "/api/login" | "/api/register");
-    let logs_in = request.uri().path() == "/api/login";
+    let asked = TokenRequest::at(request.uri().path());
     let token = presented(request.method(), request.uri(), request.headers());
-    let token = token.filter(|_| !is_login);
+    let token = token.filter(|_| asked.is_none());
     let Judged { taken, looked_up } = throttle.take(&api, client, token).await;
     if let Some(looked_up) = looked_up {
         request.extensions_mut().insert(looked_up);
@@ -174,8 +173,8 @@ pub(crate) async fn check(
     let mut response = match taken.remaining {
         Ok(_) => next.run(request).await,
         Err(over) => {
-            if logs_in {
-                LoginFailure::Throttled.note(&api.deps.counters, ip);
+            if let Some(asked) = asked {
+                asked.failed(Failure::Throttled, &api.deps.counters, ip);
             }
             too_many(over)
         }

@@ -7,6 +7,7 @@ mod activity;
 mod cors;
 mod counters;
 mod linger;
+mod parts;
 mod places;
 mod polling;
 mod prefixed;

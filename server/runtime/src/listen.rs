@@ -47,10 +47,9 @@ pub fn bind(addr: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>> {
 /// behind is replaced; one on which a server listens is not.
 ///
 /// # Errors
-/// The error of the operating system, also for a file that is no socket.
+/// What is there is no socket, or the error of the operating system.
 pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let is_socket = path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).is_err() {
+    if is_socket(path)? && UnixStream::connect(path).is_err() {
         std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
@@ -59,31 +58,44 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Finds out whether [`bind`] could bind `addr`, but for another socket that has it now.
+/// Finds out whether [`bind`] could bind `addr`, but for another socket that has it now: then it answers false.
 ///
 /// # Errors
 /// The error of the operating system: the address is of another machine, or its port is for root.
-pub fn check(addr: SocketAddr) -> io::Result<()> {
+pub fn check(addr: SocketAddr) -> io::Result<bool> {
     match socket(addr, false) {
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => Err(error),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
 /// Finds out whether [`bind_unix`] could bind `path`, but for a server that listens there now.
 ///
 /// # Errors
-/// As the operating system would say it: no such directory, no right to write there, a file that is no socket, a
-/// path that is too long.
+/// What is there is no socket; or as the operating system would say it: no such directory, no right to write there,
+/// a path that is too long.
 pub fn check_unix(path: &Path) -> io::Result<()> {
     std::os::unix::net::SocketAddr::from_pathname(path)?;
-    match path.symlink_metadata() {
-        Ok(meta) if !meta.file_type().is_socket() => return Err(io::ErrorKind::AddrInUse.into()),
-        Ok(_) | Err(_) => {}
-    }
+    is_socket(path)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     access(dir, Access::WRITE_OK | Access::EXEC_OK)?;
     if dir.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+}
+
+/// Whether a server has a socket at `path`, or has left one behind.
+///
+/// # Errors
+/// What is there is no socket: the operating system would only say that the address is in use.
+fn is_socket(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(meta) if meta.file_type().is_socket() => Ok(true),
+        Ok(_) => {
+            let why = "what is there is not a socket";
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -143,7 +155,11 @@ mod tests {
         bind_unix(&path).expect("nothing listens there any more");
         let file = dir.path().join("file");
         std::fs::write(&file, "precious").expect("it can be written");
-        bind_unix(&file).expect_err("a file is no socket");
+        let refused = bind_unix(&file).expect_err("a file is no socket");
+        assert_eq!(refused.to_string(), "what is there is not a socket");
+        let refused = check_unix(&file).expect_err("a file is no socket");
+        assert_eq!(refused.to_string(), "what is there is not a socket");
+        check_unix(&path).expect("a socket may be there");
         assert_eq!(std::fs::read(&file).expect("it is there"), b"precious");
     }
 

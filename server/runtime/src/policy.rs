@@ -12,6 +12,9 @@ use crate::refusals::Refusals;
 /// More connections than a limit or a queue between two threads holds.
 pub(crate) const TOO_MANY_CONNECTIONS: &str = r#"{"code":503,"message":"Too many connections"}"#;
 
+/// Characters of a header that a line of the log has.
+const LOGGED_CHARS_MAX: usize = 200;
+
 /// Paths of the engine, the origins that may use it, and the proxies that are believed.
 #[derive(Clone, Debug, Default)]
 pub struct HttpPolicy {
@@ -88,7 +91,12 @@ impl HttpPolicy {
             });
         }
         let host = proxies.host(peer, &fields.forwarded, fields.host);
-        Caller { client, is_origin_allowed: self.is_origin_allowed(fields.origin, host) }
+        let is_origin_allowed = self.is_origin_allowed(fields.origin, host);
+        if !is_origin_allowed {
+            let [origin, host] = [fields.origin, host].map(|text| start(text.unwrap_or_default()));
+            tracing::debug!(client = %client.ip, ?origin, ?host, "the origin is not allowed");
+        }
+        Caller { client, is_origin_allowed }
     }
 
     /// Reads query and headers. The shard that owns the session judges the result.
@@ -128,6 +136,11 @@ impl HttpPolicy {
             peer: caller.client.ip,
         }
     }
+}
+
+/// As much of what a client wrote as a line of the log has.
+fn start(text: &str) -> &str {
+    text.char_indices().nth(LOGGED_CHARS_MAX).map_or(text, |(end, _)| &text[..end])
 }
 
 /// The original page sends these words while it has no token (TRN-5).
@@ -199,6 +212,12 @@ mod tests {
         assert!(policy.is_origin_allowed(Some("https://chat.example"), Some("a")));
         assert!(!policy.is_origin_allowed(Some("https://evil.example"), Some("a")));
         assert!(!policy.is_origin_allowed(Some("null"), None));
+    }
+
+    #[test]
+    fn the_log_has_the_start_of_a_long_header() {
+        let (fits, long) = ("é".repeat(LOGGED_CHARS_MAX), "é".repeat(LOGGED_CHARS_MAX + 1));
+        assert_eq!((start(""), start(&fits), start(&long)), ("", &*fits, &*fits));
     }
 
     #[test]

@@ -70,9 +70,8 @@ impl Refusals {
 
 /// The setting that refuses a session. That of connections has a warning of its own.
 fn exceeded(why: HandshakeRefusal) -> Option<&'static str> {
-    match why {
-        HandshakeRefusal::ServerFull => Some("limits.sessions_per_shard_max"),
-        HandshakeRefusal::ClientFull => Some("limits.anonymous.sessions_per_ip_max"),
-        _ => None,
+    if why == HandshakeRefusal::ServerFull {
+        return Some("limits.sessions_per_shard_max");
     }
+    (why == HandshakeRefusal::ClientFull).then_some("limits.anonymous.sessions_per_ip_max")
 }

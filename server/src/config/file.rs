@@ -1,5 +1,6 @@
 //! The file of settings, as far as it is TOML or not.
 
+use std::io;
 use std::path::Path;
 
 use super::reader::ConfigFault;
@@ -8,8 +9,14 @@ use super::reader::ConfigFault;
 /// have a password.
 pub fn check(path: &Path) -> Result<(), ConfigFault> {
     let shown = path.display();
-    if !path.is_file() {
-        return Err(format!("{shown}: no such file"));
+    match path.metadata() {
+        Ok(found) if found.is_file() => {}
+        Ok(found) if found.is_dir() => return Err(format!("{shown}: a directory, not a file")),
+        Ok(_) => return Err(format!("{shown}: not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(format!("{shown}: no such file"));
+        }
+        Err(error) => return Err(format!("{shown}: {error}")),
     }
     let text = std::fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
     let Err(error) = text.parse::<toml::Table>() else { return Ok(()) };

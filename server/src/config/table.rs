@@ -27,7 +27,7 @@ throng_tables::settings! {
     database: Option<DatabaseUrl> = None => "throng.db in data_dir";
     /// Lift rate limits and limits per user and address, for load tests; needs a loopback address.
     unlimited: bool = false;
-    /// Format of the log on standard error.
+    /// Format of the log on standard error. The line `throng: …` that says why a start failed is text in both.
     log: LogFormat = LogFormat::Text;
     /// Lowest level that is logged, for all modules or for some.
     log_filter: LogFilter = LogFilter("info".to_owned());

@@ -134,6 +134,22 @@ fn a_file_that_is_no_toml_is_one_fault() {
 }
 
 #[test]
+fn what_is_no_file_of_settings_is_one_fault() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let missing = dir.path().join("missing.toml");
+    let socket = dir.path().join("socket.toml");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("it is free");
+    for (path, why) in [
+        (dir.path(), "a directory, not a file"),
+        (missing.as_path(), "no such file"),
+        (socket.as_path(), "not a regular file"),
+    ] {
+        let Faults(faults) = load(Some(path), Flags::default()).expect_err("it is no file");
+        assert_eq!(faults, [format!("{}: {why}", path.display())]);
+    }
+}
+
+#[test]
 fn a_database_is_one_we_know_and_its_password_is_never_shown() {
     for url in [
         "sqlite://data/throng.db",
@@ -386,6 +402,12 @@ fn what_is_wrong_in_a_list_is_named() {
         let end = format!("found {wrong}");
         assert!(faults.len() == 1 && faults[0].ends_with(&end), "{end}: {faults:?}");
     }
+}
+
+#[test]
+fn without_a_path_of_the_engine_there_is_no_server() {
+    let faults = faults("[http]\nengine_paths = []\n");
+    assert!(faults.len() == 1 && faults[0].starts_with("http.engine_paths"), "{faults:?}");
 }
 
 #[test]

@@ -172,41 +172,45 @@ impl Committer {
     }
 
     /// Repeats the transaction until it is committed or fails for a reason that will not pass. When
-    /// its outcome is in doubt at the end, it is looked up: what callers learn must be true.
+    /// its outcome is in doubt, it is looked up first: what callers learn must be true.
     async fn write_batch<'j>(&self, jobs: &'j [Job]) -> Result<Written<'j>, Failed> {
-        let mut doubtful = None;
         let mut attempt = 1;
-        let error = loop {
-            match self.try_batch(jobs, &mut doubtful).await {
-                Ok(written) => return Ok(written),
-                Err(error)
-                    if attempt < ATTEMPTS_MAX && (doubtful.is_some() || is_transient(&error)) =>
-                {
-                    tracing::debug!(%error, attempt, "retrying a group commit");
-                    self.metrics.counters.commit_retries.fetch_add(1, Relaxed);
-                    attempt += 1;
-                }
-                Err(error) => break error,
-            }
-        };
-        // A batch without messages may be written again at any time.
-        let Some(written) = doubtful.filter(|written| !written.ids.is_empty()) else {
-            return Err(Failed { error, is_doubtful: false });
-        };
-        let deadline = Instant::now() + LOOK_UP_MAX;
         loop {
-            match self.look_up(jobs, &written).await {
-                Ok(true) => return Ok(written),
-                Ok(false) => return Err(Failed { error, is_doubtful: false }),
-                Err(_) if Instant::now() >= deadline => {
-                    return Err(Failed { error, is_doubtful: true });
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "looking up a group commit in doubt");
-                    tokio::time::sleep(LOOK_UP_INTERVAL).await;
+            let mut doubtful = None;
+            let error = match self.try_batch(jobs, &mut doubtful).await {
+                Ok(written) => return Ok(written),
+                Err(error) => error,
+            };
+            let is_doubtful = doubtful.is_some();
+            // A batch without messages may be written again at any time.
+            if let Some(written) = doubtful.filter(|written| !written.ids.is_empty()) {
+                match self.settled(jobs, &written).await {
+                    Some(true) => return Ok(written),
+                    Some(false) => {}
+                    None => return Err(Failed { error, is_doubtful }),
                 }
             }
+            if attempt == ATTEMPTS_MAX || !(is_doubtful || is_transient(&error)) {
+                return Err(Failed { error, is_doubtful: false });
+            }
+            tracing::debug!(%error, attempt, "retrying a group commit");
+            self.metrics.counters.commit_retries.fetch_add(1, Relaxed);
+            attempt += 1;
         }
+    }
+
+    /// Whether what an attempt has written was committed; `None` if the database does not say so in time.
+    async fn settled(&self, jobs: &[Job], written: &Written<'_>) -> Option<bool> {
+        let looking = async {
+            loop {
+                match self.look_up(jobs, written).await {
+                    Ok(is_kept) => return is_kept,
+                    Err(error) => tracing::debug!(%error, "looking up a group commit in doubt"),
+                }
+                tokio::time::sleep(LOOK_UP_INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(LOOK_UP_MAX, looking).await.ok()
     }
 
     /// Whether what an attempt has written was committed. Waits for the end of its transaction, if
@@ -222,21 +226,16 @@ impl Committer {
         Ok(is_kept)
     }
 
-    /// `doubtful`: what an earlier attempt has written, if it is unknown whether that was committed:
-    /// the connection was lost before the answer, or the answer leaves it open.
+    /// `doubtful`: what was written, if it is unknown whether it was committed: the connection was lost before the
+    /// answer, or the answer leaves it open.
     async fn try_batch<'j>(
         &self,
         jobs: &'j [Job],
         doubtful: &mut Option<Written<'j>>,
     ) -> Result<Written<'j>, StoreError> {
         let mut write = self.db.in_time(self.db.write()).await?;
-        match self.db.in_time(self.apply(&mut write, jobs, doubtful)).await {
-            Ok(Applied::Before(written)) => {
-                // How this transaction ends says nothing about the one that was committed.
-                let _ = self.db.in_time(write.forget()).await;
-                Ok(written)
-            }
-            Ok(Applied::Now(written)) => {
+        match self.db.in_time(self.apply(&mut write, jobs)).await {
+            Ok(written) => {
                 if let Err(error) = self.db.in_time(write.commit()).await {
                     *doubtful = leaves_doubt(&error).then_some(written);
                     return Err(error);
@@ -260,19 +259,9 @@ impl Committer {
         &self,
         write: &mut AnyConnection,
         jobs: &'j [Job],
-        doubtful: &mut Option<Written<'j>>,
-    ) -> Result<Applied<'j>, StoreError> {
+    ) -> Result<Written<'j>, StoreError> {
         let dialect = self.db.dialect;
-        // This waits for the end of the transaction in doubt, if it is still running.
         let last_seqs = self.lock_rooms(write, &rooms_of(jobs)).await?;
-        // It stays in doubt until the look-up has been answered, also if this is given up meanwhile.
-        let is_kept = match doubtful.as_ref().filter(|written| !written.ids.is_empty()) {
-            Some(written) => self.is_kept(write, written).await?,
-            None => false,
-        };
-        if let Some(written) = doubtful.take().filter(|_| is_kept) {
-            return Ok(Applied::Before(written));
-        }
         // The rooms are locked, so nobody adds another meanwhile.
         let firsts = find_firsts(write, dialect, &cids_of(jobs)).await?;
         let plan = Plan::new(jobs, &last_seqs, firsts, now_ms());
@@ -281,7 +270,7 @@ impl Committer {
         raise_marks(write, dialect, &plan.marks).await?;
         note_reading(write, dialect, &self.node, &plan.marks).await?;
         let witness = plan.messages.first().copied();
-        Ok(Applied::Now(Written { outcomes: plan.outcomes, ids, witness }))
+        Ok(Written { outcomes: plan.outcomes, ids, witness })
     }
 
     /// Locks the rooms that exist and reads their last seqs. They are locked in the order of their
@@ -356,12 +345,4 @@ struct Written<'j> {
     ids: MessageIds,
     /// One of the messages, to recognise it.
     witness: Option<PlacedMessage<'j>>,
-}
-
-/// Which transaction has written a batch.
-enum Applied<'j> {
-    /// This one, which is to be committed.
-    Now(Written<'j>),
-    /// One before it, which was committed.
-    Before(Written<'j>),
 }

@@ -19,6 +19,7 @@ use crate::disk::take_bytes;
 use crate::fault::is_transient;
 use crate::file::OpenFile;
 use crate::migrations;
+use crate::unanswered::Unanswered;
 use crate::url::without_secrets;
 use crate::{Options, StoreError, StoreMetrics, Synchronous};
 
@@ -57,6 +58,7 @@ pub(crate) struct Db {
     answer_timeout: Option<Duration>,
     pub metrics: Arc<StoreMetrics>,
     health: Dependency,
+    writes: Arc<Unanswered>,
 }
 
 /// A database that is a file.
@@ -173,7 +175,15 @@ pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError
     };
     let ask = async {
         let mut connection = session.open().await?;
-        migrations::judge(&mut connection, dialect).await?;
+        let is_current = migrations::judge(&mut connection, dialect).await?;
+        // The file of SQLite was tried above, and may be in use.
+        if dialect != Dialect::Sqlite {
+            if is_current {
+                migrations::try_writing(&mut connection, dialect).await?;
+            } else {
+                migrations::try_creating(&mut connection, dialect).await?;
+            }
+        }
         connection.close().await?;
         Ok::<(), StoreError>(())
     };
@@ -219,6 +229,7 @@ impl Db {
             answer_timeout,
             metrics,
             health,
+            writes: Arc::default(),
         })
     }
 
@@ -300,8 +311,18 @@ impl Db {
     /// Whether rows can be read and a transaction can begin. Leaves no trace on the disk, so it can be repeated for ever.
     pub async fn probe_lightly(&self) -> Result<(), StoreError> {
         self.is_in_place().await?;
-        self.write().await?.forget().await?;
+        let mut write = self.write().await?;
+        if self.dialect != Dialect::Sqlite {
+            // Another client may have locked a table, or taken the right to write away. SQLite locks the file.
+            migrations::try_writing(&mut write, self.dialect).await?;
+        }
+        write.forget().await?;
         self.probe_reading().await
+    }
+
+    /// Writes have waited for so long that another client must have locked what they write.
+    pub fn are_stuck(&self) -> bool {
+        self.answer_timeout.is_some() && self.writes.are_stuck()
     }
 
     /// Over a connection as the callers have.
@@ -325,6 +346,9 @@ impl Db {
         };
         let mut connection = self.probe.open().await?;
         connection.execute(write).await?;
+        if self.dialect != Dialect::Sqlite {
+            migrations::try_writing(&mut connection, self.dialect).await?;
+        }
         if self.dialect == Dialect::Postgres
             && let Err(error) = connection.execute(EXTEND).await.map_err(StoreError::from)
             && error.storage_fault().is_some()
@@ -335,8 +359,19 @@ impl Db {
         self.probe_reading().await
     }
 
-    /// The answer, if it comes within [`Options::answer_timeout`].
+    /// The answer to what writes, if it comes within [`Options::answer_timeout`].
     pub async fn in_time<T, E: Into<StoreError>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StoreError> {
+        let waiting = self.writes.begin();
+        let answer = self.read_in_time(answer).await;
+        waiting.end(!matches!(answer, Err(StoreError::Unanswered)));
+        answer
+    }
+
+    /// The answer to what reads, if it comes as soon.
+    async fn read_in_time<T, E: Into<StoreError>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, StoreError> {
@@ -386,7 +421,7 @@ impl Db {
             let rows = select.fetch_all(&mut *loan).await;
             loan.end(rows)
         };
-        self.in_time(rows).await
+        self.read_in_time(rows).await
     }
 
     /// The row of one `SELECT`, if there is one, from a connection that reads.
@@ -410,7 +445,7 @@ impl Db {
             let row = select.fetch_optional(&mut *loan).await;
             loan.end(row)
         };
-        self.in_time(row).await
+        self.read_in_time(row).await
     }
 
     /// One statement that writes, in a transaction of its own.
@@ -453,8 +488,11 @@ async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
         connection.execute(lock).await?;
     }
     // Under the lock: MySQL shows a migration of another node as one that did not complete.
-    migrations::judge(connection, dialect).await?;
-    migrations::of(dialect).run(&mut *connection).await?;
+    if !migrations::judge(connection, dialect).await? {
+        // Only this needs the right to create tables.
+        migrations::of(dialect).run(&mut *connection).await?;
+    }
+    migrations::try_writing(connection, dialect).await?;
     if dialect == Dialect::Mysql {
         connection.execute("SELECT RELEASE_LOCK('throng.migrations')").await?;
     }

@@ -28,6 +28,11 @@ pub enum StoreError {
     /// The database is not empty, and no migration of ours was applied to it.
     #[error("the database holds tables of another program")]
     Foreign,
+    /// The database cannot keep every text.
+    #[error(
+        "the encoding of the database is {0}, and messages need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding(String),
     /// A file or directory could not be read or written.
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: Arc<std::io::Error> },

@@ -160,6 +160,7 @@ impl StoreError {
             Self::Busy(_)
             | Self::Closed
             | Self::Migration(_)
+            | Self::Encoding(_)
             | Self::Foreign
             | Self::Corrupt(_)
             | Self::Url(_)
@@ -188,6 +189,7 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
         | StoreError::LowDisk
         | StoreError::Unanswered
         | StoreError::Migration(_)
+        | StoreError::Encoding(_)
         | StoreError::Foreign
         | StoreError::File { .. }
         | StoreError::Emptied(_)

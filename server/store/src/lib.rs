@@ -14,7 +14,7 @@
 //! | `job` → `plan` → `commit` | the group commit: what waits, what it writes, the transaction |
 //! | `load` | another application's data into an empty store |
 //! | `statement`, `dialect` | statements of many rows, what differs between databases |
-//! | `db`, `connection` | the pools, and when a connection is used again |
+//! | `db`, `connection`, `unanswered` | the pools, when a connection is used again, and what waits for an answer |
 //! | `directory`, `file`, `disk`, `watch` | who may use the files, whether they are in place, what is free, and how all of it is |
 //! | `url`, `options`, `error`, `fault`, `metrics`, `clock` | settings, errors, counters, time |
 #![forbid(unsafe_code)]
@@ -45,6 +45,7 @@ mod reads;
 mod rooms;
 mod statement;
 mod tokens;
+mod unanswered;
 mod url;
 mod users;
 mod watch;
@@ -76,7 +77,7 @@ pub use throng_wire::http::ClientKey;
 pub use throng_wire::image_path::{ImageFormat, ImageKind};
 pub use tokens::{TOKEN_CHARS, TokenScope, hash_token};
 pub use url::{is_database_url, is_server_url, without_secrets};
-pub use users::{NewUser, UserRow, email_key, plain_name};
+pub use users::{NewUser, Registered, UserRow, email_key, plain_name};
 
 use commit::Committer;
 use db::{Db, database_file};

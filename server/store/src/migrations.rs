@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{AnyConnection, Row, SqlStr};
+use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row, SqlStr};
 
 use crate::StoreError;
 use crate::dialect::Dialect;
@@ -15,6 +15,9 @@ const APPLIED: &str = "_sqlx_migrations";
 
 /// Every database of ours has this one.
 const FIRST: i64 = 1;
+
+/// What PostgreSQL may keep texts in: every character has a form in it, or any byte is kept.
+const ENCODINGS: [&str; 2] = ["UTF8", "SQL_ASCII"];
 
 /// Version, name, text.
 type File = (i64, &'static str, &'static str);
@@ -50,15 +53,22 @@ pub(crate) fn of(dialect: Dialect) -> Migrator {
     Migrator::with_migrations(files(dialect).iter().map(migration).collect())
 }
 
-/// Whether the migrations fit the database: refuses what [`Migrator::run`] would refuse, and the tables of another
-/// program before a migration meets them. Changes nothing.
+/// Whether all migrations are applied. Refuses what [`Migrator::run`] would refuse, and the tables of another program
+/// before a migration meets them. Changes nothing.
 ///
 /// # Errors
-/// [`StoreError::Foreign`], [`StoreError::Migration`], or the database failed.
+/// [`StoreError::Encoding`], [`StoreError::Foreign`], [`StoreError::Migration`], or the database failed.
 pub(crate) async fn judge(
     connection: &mut AnyConnection,
     dialect: Dialect,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
+    if dialect == Dialect::Postgres {
+        let encoding = "SELECT CAST(getdatabaseencoding() AS TEXT)";
+        let encoding: String = connection.fetch_one(encoding).await?.try_get(0)?;
+        if !ENCODINGS.contains(&encoding.as_str()) {
+            return Err(StoreError::Encoding(encoding));
+        }
+    }
     // One statement: where another node is migrating, a table of ours comes with the row of its migration.
     let found = dialect.query(count_of_tables(dialect)).fetch_one(&mut *connection).await?;
     let (lists, tables): (i64, i64) = (found.try_get(0)?, found.try_get(1)?);
@@ -68,18 +78,55 @@ pub(crate) async fn judge(
     };
     if !applied.iter().any(|row| row.version == FIRST) {
         let is_empty = tables == 0 && applied.is_empty();
-        return if is_empty { Ok(()) } else { Err(StoreError::Foreign) };
+        return if is_empty { Ok(false) } else { Err(StoreError::Foreign) };
     }
     if let Some(version) = connection.dirty_version(APPLIED).await? {
         return Err(MigrateError::Dirty(version).into());
     }
     let migrator = of(dialect);
+    let is_applied = |version| applied.iter().any(|row| row.version == version);
+    let is_current = migrator.iter().all(|migration| is_applied(migration.version));
     for row in applied {
         let migration = migrator.iter().find(|migration| migration.version == row.version);
         let migration = migration.ok_or(MigrateError::VersionMissing(row.version))?;
         if migration.checksum != row.checksum {
             return Err(MigrateError::VersionMismatch(row.version).into());
         }
+    }
+    Ok(is_current)
+}
+
+/// Whether the user of this connection may write to our tables, and whether the server takes any writing. Changes
+/// nothing.
+///
+/// # Errors
+/// Why not.
+pub(crate) async fn try_writing(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+) -> Result<(), StoreError> {
+    let delete = |table: &str| format!("DELETE FROM {table} WHERE 1 = 0");
+    let deletes: Vec<String> = tables(dialect).into_iter().map(delete).collect();
+    connection.execute(AssertSqlSafe(deletes.join("; "))).await?;
+    Ok(())
+}
+
+/// Whether the user of this connection may create tables. Leaves none behind.
+///
+/// # Errors
+/// Why not.
+pub(crate) async fn try_creating(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+) -> Result<(), StoreError> {
+    // MySQL ends every transaction before it creates a table.
+    let statements = match dialect {
+        Dialect::Sqlite => return Ok(()),
+        Dialect::Postgres => &["BEGIN", "CREATE TABLE throng_check (id INT)", "ROLLBACK"][..],
+        Dialect::Mysql => &["CREATE TABLE throng_check (id INT)", "DROP TABLE throng_check"],
+    };
+    for statement in statements {
+        connection.execute(*statement).await?;
     }
     Ok(())
 }

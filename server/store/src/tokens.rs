@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rand::Rng;
 use rand::distr::Alphanumeric;
 use sha2::{Digest, Sha256};
-use sqlx::Row;
+use sqlx::{AnyConnection, Row};
 
 use crate::clock::now_ms;
 use crate::statement::{LOOKUP_KEYS_MAX, narrow, padded, values};
@@ -42,6 +42,14 @@ pub fn hash_token(token: &str) -> Option<[u8; 32]> {
     is_well_formed.then(|| Sha256::digest(token.as_bytes()).into())
 }
 
+/// A new token, and its hash.
+pub(crate) fn new_token() -> (String, [u8; 32]) {
+    let token: String =
+        rand::rng().sample_iter(Alphanumeric).take(TOKEN_CHARS).map(char::from).collect();
+    let hash = Sha256::digest(token.as_bytes()).into();
+    (token, hash)
+}
+
 impl Store {
     /// Makes a token for `user` and returns it; this is the only time it can be read. Beyond
     /// `tokens_per_user_max` the user's oldest of the same scope ends.
@@ -49,22 +57,25 @@ impl Store {
     /// # Errors
     /// The database failed, or the user does not exist.
     pub async fn issue_token(&self, user: u32, scope: TokenScope) -> Result<String, StoreError> {
-        let token: String =
-            rand::rng().sample_iter(Alphanumeric).take(TOKEN_CHARS).map(char::from).collect();
-        let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-        self.db().retried(|| self.keep_token(user, scope, hash)).await?;
+        let (token, hash) = new_token();
+        let keep = async || {
+            let mut write = self.db().write().await?;
+            self.insert_token(&mut write, user, scope, hash).await?;
+            write.commit().await
+        };
+        self.db().retried(keep).await?;
         Ok(token)
     }
 
-    async fn keep_token(
+    pub(crate) async fn insert_token(
         &self,
+        write: &mut AnyConnection,
         user: u32,
         scope: TokenScope,
         hash: [u8; 32],
     ) -> Result<(), StoreError> {
         let options = self.options();
         let now = now_ms();
-        let mut write = self.db().write().await?;
         self.db()
             .query("DELETE FROM tokens WHERE expires_at <= ?")
             .bind(now)
@@ -97,8 +108,13 @@ impl Store {
                 .execute(&mut *write)
                 .await?;
         }
-        write.commit().await?;
         Ok(())
+    }
+
+    /// Whether the token is kept, from a connection that writes.
+    pub(crate) async fn has_token(&self, hash: [u8; 32]) -> Result<bool, StoreError> {
+        let select = self.db().query("SELECT 1 FROM tokens WHERE hash = ?").bind(hash.to_vec());
+        Ok(self.db().row_of_writer(select).await?.is_some())
     }
 
     /// The user of an unexpired `Api` token.

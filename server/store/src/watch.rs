@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// know that it cannot serve.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(700);
 
+const STUCK: &str = "writes wait: another client may have locked a table or a row";
+
 pub(crate) const STORE: &str = "store";
 const DISK: &str = "disk";
 const LOCK: &str = "lock";
@@ -169,6 +171,7 @@ async fn look_at_store(
         None => StorageFault::Unreachable.to_string(),
     };
     match outcome {
+        Ok(()) if db.are_stuck() => dependency.set_fault(Some(STUCK.to_owned())),
         Ok(()) if is_down => dependency.set(State::Ok),
         // What a caller met meanwhile stands until a write has succeeded.
         Ok(()) => dependency.set_first(State::Ok),

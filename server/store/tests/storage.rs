@@ -252,7 +252,7 @@ async fn little_free_space_refuses_messages_and_uploads_and_nothing_else() {
     let bench = common::bench_with(|options| options.min_free_mb = 1 << 30).await;
     let new = NewUser { email: "a@b.c".into(), password: "secret".into(), avatar: "/a.svg".into() };
     let user = bench.store.register(new, common::client()).await;
-    let user = user.expect("an account needs little").id;
+    let user = user.expect("an account needs little").user.id;
     let ready = Ready::new(&bench, user).await;
     for (what, outcome) in writes(&bench.store, user, 1, &ready).await {
         let is_refused = ["message", "upload"].contains(&what);

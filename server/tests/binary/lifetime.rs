@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use throng_kit::server::throng;
 use tungstenite::Message;
 
 use crate::process::{Server, TIMEOUT, read_text};
@@ -124,6 +125,35 @@ fn a_client_that_ignores_the_stop_does_not_hold_it_up_for_long() {
     server.terminate();
     assert_eq!(server.wait().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
+fn a_file_where_the_unix_socket_should_be_ends_the_start_and_stays() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("plain");
+    std::fs::write(&path, "precious").expect("it can be written");
+    let shown = path.to_str().expect("text");
+    for command in ["serve", "check-config"] {
+        let ended = throng(&[command, "--listen", "127.0.0.1:0", "--listen-unix", shown]);
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(71), "{errors}");
+        let why = format!("cannot listen on {shown}: what is there is not a socket");
+        assert!(errors.contains(&why), "{errors}");
+    }
+    assert_eq!(std::fs::read(&path).expect("it is there"), b"precious");
+}
+
+#[test]
+fn an_empty_variable_names_no_file_of_settings() {
+    for (file, code) in [("", 0), ("/nowhere.toml", 78)] {
+        let checked = throng_kit::own(env!("CARGO_BIN_EXE_throng"))
+            .args(["check-config", "--explain"])
+            .env("THRONG_CONFIG", file)
+            .output()
+            .expect("it can be started");
+        let errors = String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(checked.status.code(), Some(code), "{errors}");
+    }
 }
 
 #[test]

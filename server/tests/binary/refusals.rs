@@ -107,6 +107,54 @@ fn a_connection_of_the_http_thread_is_no_exception() {
 }
 
 #[test]
+fn a_refused_origin_is_logged_with_the_host_that_it_was_compared_with() {
+    let mut server = server();
+    let polling = "/socket.io/?EIO=4&transport=polling";
+    for (client, path, upgrade) in [("192.0.2.1", OPEN, UPGRADE), ("192.0.2.2", polling, "")] {
+        // As behind a proxy that loses the port.
+        let fields = format!(
+            "{upgrade}Origin: https://chat.example:8443\r\nX-Forwarded-Host: chat.example\r\n\
+             X-Forwarded-For: {client}\r\n"
+        );
+        let answer = ask_on(&mut server.connect(), path, &fields);
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        let client = format!("client={client} ");
+        let compared = "origin=\"https://chat.example:8443\" host=\"chat.example\"";
+        wait_for_line(&mut server, &["the origin is not allowed", &client, compared]);
+    }
+}
+
+#[test]
+fn a_refused_login_or_registration_is_counted_by_its_reason_and_logged_with_its_client() {
+    const JSON: &str = "Content-Type: application/json\r\n";
+    let mut server = server();
+    let foreign = format!("{JSON}Origin: https://evil.example\r\n");
+    for (path, line, family) in [
+        ("/api/login", "a login failed", "throng_api_logins_failed_total"),
+        ("/api/register", "a registration failed", "throng_api_registrations_failed_total"),
+    ] {
+        for (fields, status, reason) in [
+            (foreign.as_str(), 403, "origin"),
+            ("Content-Type: text/plain\r\n", 415, "bad_request"),
+            (JSON, 200, "bad_request"),
+        ] {
+            let answer = server.ask(&format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\
+                 Content-Length: 2\r\n\r\n{{}}"
+            ));
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            let reason = format!("reason=\"{reason}\"");
+            wait_for_line(&mut server, &[line, "client=127.0.0.1 ", &reason]);
+        }
+        let counted = server.get("/metrics");
+        for (reason, count) in [("origin", 1), ("bad_request", 2)] {
+            let sample = format!("\n{family}{{reason=\"{reason}\"}} {count}\n");
+            assert!(counted.contains(&sample), "{sample} in\n{counted}");
+        }
+    }
+}
+
+#[test]
 fn a_setting_that_keeps_sessions_out_is_named_to_everybody() {
     for (variable, setting) in [
         ("THRONG_LIMITS__SESSIONS_PER_SHARD_MAX", "limits.sessions_per_shard_max"),

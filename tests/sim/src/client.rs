@@ -181,18 +181,18 @@ impl World {
             return;
         }
         if answer.status != 200 {
-            let body = String::from_utf8_lossy(&answer.body).into_owned();
+            let body = String::from_utf8_lossy(&answer.whole()).into_owned();
             self.facts.trace.line(|| format!("  s{index} <- HTTP {}: {body}", answer.status));
             session.close();
             return self.drop_probe(index);
         }
         if kind == PollKind::Post {
-            if &answer.body[..] != b"ok" {
+            if &answer.whole()[..] != b"ok" {
                 self.facts.fail("well-formed", format!("a POST is answered {answer:?}"));
             }
             return;
         }
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let text = String::from_utf8_lossy(&answer.whole()).into_owned();
         let protocol = session.protocol;
         match payload::decode_body_text(protocol, &text) {
             Ok(packets) => {

@@ -272,7 +272,7 @@ impl<A: App, S: Store<A>> World<A, S> {
     /// The answer to an HTTP request, if there is one yet.
     pub fn answer(&mut self, poll: PollId) -> Option<(u16, String)> {
         let answer = self.answers.remove(&poll)?;
-        Some((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+        Some((answer.status, String::from_utf8_lossy(&answer.whole()).into_owned()))
     }
 
     // ---- other threads ------------------------------------------------------------------------

@@ -13,11 +13,7 @@ impl Edge {
         let Some(auth) = auth else { return }; // A CONNECT without a payload.
         match client_event::connect_token(auth) {
             Ok(Some(token)) => self.identify(session, token, cx),
-            Err(why) => {
-                self.log_refused(session, why, cx);
-                let packet = frames::refusal(&EventName::Login, why, None);
-                cx.engine.emit_event(session, &packet);
-            }
+            Err(why) => self.refuse(session, &EventName::Login, why, None, cx),
             Ok(None) => {}
         }
     }

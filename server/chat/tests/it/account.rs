@@ -798,3 +798,30 @@ fn packets_that_wait_for_a_poll_have_a_bound_of_their_own() {
     assert_eq!(world.answer(waiting).map(|answer| answer.0), Some(400), "17 are one too many");
     assert_eq!(world.counter("closed_slow_consumer"), 1);
 }
+
+/// What an answer carries is on no account any more until the client has read it. Spec: TRN-31.
+#[test]
+fn an_answer_to_a_poll_carries_a_part_of_what_waits() {
+    let mut world = World::new(1, settings());
+    let open =
+        EngineRequest { token: Some(token(1).into()), ..request(Transport::Polling, Eio::V3) };
+    let poll = world.http(0, open, Ok(""));
+    let sid = sid_of(&world.answer(poll).expect("a handshake is answered").1);
+    let post = with_sid(&sid, Transport::Polling, Eio::V3, Method::Post);
+    let get = with_sid(&sid, Transport::Polling, Eio::V3, Method::Get);
+    // The pongs carry what the pings do.
+    let pings: String =
+        (0..9).map(|ping| format!("60001:2{}", ping.to_string().repeat(60_000))).collect();
+    world.http(0, post, Ok(&pings));
+    let pongs: String = pings.replace(":2", ":3");
+    let mut carried = String::new();
+    for bytes in [240_028, 240_028, 60_007] {
+        let poll = world.http(0, get.clone(), Ok(""));
+        let (status, body) = world.answer(poll).expect("packets wait");
+        assert_eq!((status, body.len()), (200, bytes));
+        carried += &body;
+    }
+    assert!(carried == pongs, "every packet, in order");
+    let poll = world.http(0, get, Ok(""));
+    assert_eq!(world.answer(poll), None, "nothing is left");
+}

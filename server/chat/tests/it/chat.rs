@@ -254,6 +254,28 @@ fn an_unknown_token_in_connect_leaves_the_identity_of_the_handshake() {
 }
 
 #[test]
+fn a_token_of_the_wrong_shape_is_counted_like_one_that_nobody_has() {
+    let handshake = |token| throng_engine::EngineRequest {
+        token,
+        ..crate::world::request(throng_engine::Transport::Websocket, throng_engine::Eio::V4)
+    };
+    let mut world = World::new(1, settings());
+    let unknown = token(999);
+    let mut refused = 0;
+    for shown in [unknown.as_str(), "short", &unknown[1..], "é".repeat(30).as_str()] {
+        let client = world.upgrade(0, handshake(None));
+        world.send(client, &format!(r#"40{{"token":"{shown}"}}"#));
+        assert!(world.take(client).concat().contains(r#"42["login","#), "{shown}");
+        refused += 1;
+        assert_eq!(world.counter("refused_unauthenticated"), refused, "{shown}");
+        let client = world.upgrade(0, handshake(Some(shown.into())));
+        assert!(!world.take(client).concat().contains("login"), "there is no CONNECT: {shown}");
+        refused += 1;
+        assert_eq!(world.counter("refused_unauthenticated"), refused, "{shown}");
+    }
+}
+
+#[test]
 fn an_image_is_stored_once_and_heard_as_its_url() {
     let mut world = World::new(1, settings());
     let alice = world.connect(0, Some(1));

@@ -121,7 +121,7 @@ impl Engine {
     }
 
     pub(super) fn answer_json(&mut self, poll: PollId, status: u16, json: &'static str) {
-        let body = Bytes::from_static(json.as_bytes());
+        let body = vec![Bytes::from_static(json.as_bytes())];
         self.answers
             .push((poll, Answer { status, content_type: JSON, body, is_identified: false }));
     }

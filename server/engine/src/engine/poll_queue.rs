@@ -63,6 +63,26 @@ impl Polling {
     }
 }
 
+impl Polling {
+    /// The first packets, which have no more than `most` bytes together or are one, and their bytes on the account.
+    pub(super) fn take_some(&mut self, most: usize) -> (Vec<Out>, usize) {
+        let mut bytes = 0;
+        let fits = |packet: &&Out| {
+            let is_first = bytes == 0;
+            bytes += bytes_of(packet);
+            is_first || bytes <= most
+        };
+        let count = self.queue.iter().take_while(fits).count();
+        let packets: Vec<Out> = self.queue.drain(..count).collect();
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        let taken = packets.iter().map(bytes_of).sum::<usize>().min(self.bytes);
+        self.bytes -= taken;
+        (packets, taken)
+    }
+}
+
 pub(crate) struct Polling {
     pub(super) queue: VecDeque<Out>,
     pub(super) bytes: usize,

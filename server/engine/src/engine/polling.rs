@@ -19,11 +19,14 @@ const SCRIPT: &str = "text/javascript; charset=UTF-8";
 pub(super) const JSON: &str = "application/json";
 /// Packets in one POST: as many as a user may send at once, with some to spare. Spec: TRN-40.
 const POST_PACKETS_MAX: usize = 4096;
+/// Bytes of the packets in one answer to a GET, unless one has more: what has left the queue is on no account until
+/// the client has read it. The next GET gets the others. Spec: TRN-31.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
 impl Engine {
     /// Answers a request of a session, which ends or has ended: its end has a reason of its own.
     pub(super) fn refuse_poll(&mut self, poll: PollId, error: EngineError) {
-        let body = Bytes::from_static(error.json().as_bytes());
+        let body = vec![Bytes::from_static(error.json().as_bytes())];
         let answer =
             Answer { status: error.status(), content_type: JSON, body, is_identified: false };
         self.answers.push((poll, answer));
@@ -145,7 +148,7 @@ impl Engine {
     }
 
     fn accept_post(&mut self, poll: PollId, is_identified: bool) {
-        let body = Bytes::from_static(b"ok");
+        let body = vec![Bytes::from_static(b"ok")];
         let answer = Answer { status: 200, content_type: "text/html", body, is_identified };
         self.answers.push((poll, answer));
     }
@@ -214,8 +217,8 @@ impl Engine {
             polling.queue.push_back(Out::Text(Bytes::from_static(b"6")));
         }
         polling.parked = None;
-        let (trust, taken) = (session.account.trust, std::mem::take(&mut polling.bytes));
-        let packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
+        let trust = session.account.trust;
+        let (packets, taken) = polling.take_some(ANSWER_BYTES_MAX);
         let answer = encode(version, polling.b64, parked.jsonp, &packets, trust);
         self.held_mut(trust).polled -= taken;
         self.answers.push((parked.poll, answer));
@@ -257,14 +260,15 @@ fn encode(
     packets: &[Out],
     trust: Trust,
 ) -> Answer {
-    let (body, is_binary) = payload::encode(version, b64 || jsonp.is_some(), packets);
+    let encoded = payload::encode(version, b64 || jsonp.is_some(), packets);
     let (content_type, body) = match jsonp {
         Some(index) => {
+            let body = encoded.whole();
             let text =
                 std::str::from_utf8(&body).expect("a payload without binary packets is text");
-            (SCRIPT, payload::jsonp(index, text).into())
+            (SCRIPT, vec![payload::jsonp(index, text).into()])
         }
-        None => (if is_binary { BINARY } else { TEXT }, body.into()),
+        None => (if encoded.is_binary { BINARY } else { TEXT }, encoded.parts),
     };
     Answer { status: 200, content_type, body, is_identified: trust == Trust::Identified }
 }

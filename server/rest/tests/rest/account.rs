@@ -296,6 +296,40 @@ async fn each_failed_login_is_counted_by_its_reason() {
 }
 
 #[tokio::test]
+async fn each_failed_registration_is_counted_by_its_reason() {
+    let bench = bench_with(|settings, _| settings.api_per_minute = 6).await;
+    let counted = || {
+        let counters = &bench.deps.counters;
+        let counters = [
+            &counters.registrations_of_taken_names,
+            &counters.registrations_throttled,
+            &counters.registrations_of_other_origins,
+            &counters.registrations_malformed,
+            &counters.logins_malformed,
+            &counters.logins_of_other_origins,
+        ];
+        counters.map(|counter| counter.load(std::sync::atomic::Ordering::Relaxed))
+    };
+    bench.register("a@b.c").await;
+    assert_eq!(counted(), [0; 6]);
+    let right = json!({ "name": "a@b.c", "password": "secret" });
+    assert_eq!(bench.post("/api/register", right.clone()).await.status, 200);
+    assert_eq!(counted(), [1, 0, 0, 0, 0, 0], "the name is taken");
+    let mut foreign = post("/api/register", "application/json", right.to_string());
+    foreign.extensions_mut().insert(Caller { is_origin_allowed: false, ..caller("192.0.2.7") });
+    assert_eq!(bench.send(foreign).await.status, 403);
+    assert_eq!(counted(), [1, 0, 1, 0, 0, 0], "the page is of another origin");
+    let text = bench.send(post("/api/register", "text/plain", right.to_string())).await;
+    assert_eq!((text.status.as_u16(), counted()), (415, [1, 0, 1, 1, 0, 0]));
+    for (n, fields) in [(2, json!({})), (3, json!({ "name": "d@e.f", "password": "x" }))] {
+        assert_eq!(bench.post("/api/register", fields).await.status, 200);
+        assert_eq!(counted(), [1, 0, 1, n, 0, 0], "a field is missing or too short");
+    }
+    assert_eq!(bench.post("/api/register", right).await.status, 429);
+    assert_eq!(counted(), [1, 1, 1, 3, 0, 0], "the client is over its rate");
+}
+
+#[tokio::test]
 async fn a_login_that_cannot_be_computed_in_time_is_refused_and_may_be_repeated() {
     let bench = bench_with(|_, options| {
         options.password_cost = throng_store::PasswordCost::Standard;

@@ -1,8 +1,8 @@
 //! How long a connection of the HTTP thread may be silent.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ pub(super) struct Activity {
     phase: watch::Sender<Phase>,
     /// It has to be polled, and it is not its turn: what has arrived is not read yet.
     is_waiting: Arc<AtomicBool>,
+    /// Bytes of an answer that are not written yet.
+    unsent: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy)]
@@ -48,7 +50,7 @@ pub(super) struct Serving(Activity);
 impl Activity {
     pub(super) fn new() -> Activity {
         let phase = watch::Sender::new(Phase::Idle(Instant::now()));
-        Activity { phase, is_waiting: Arc::default() }
+        Activity { phase, is_waiting: Arc::default(), unsent: Arc::default() }
     }
 
     pub(super) fn has_read(&self) {
@@ -61,8 +63,15 @@ impl Activity {
         });
     }
 
+    /// The answer to the request that is being served has so many bytes at least.
+    pub(super) fn answers(&self, bytes: usize) {
+        self.unsent.store(bytes, Relaxed);
+    }
+
     /// A client that still takes an answer is not idle.
-    pub(super) fn has_written(&self) {
+    pub(super) fn has_written(&self, bytes: usize) {
+        let unsent = self.unsent.load(Relaxed);
+        self.unsent.store(unsent - bytes.min(unsent), Relaxed);
         self.phase.send_if_modified(|phase| {
             let is_idle = matches!(phase, Phase::Idle(_));
             if is_idle {
@@ -100,7 +109,9 @@ impl Activity {
             let idle = timeouts.idle.map(|idle| idle[usize::from(is_user)]);
             let has_changed = match phase {
                 Phase::Idle(since) => {
-                    let counts_from = is_user.then(|| since + timeouts.users_silence);
+                    // What a client does not read is on no account of its session any more.
+                    let is_silent = is_user && self.unsent.load(Relaxed) == 0;
+                    let counts_from = is_silent.then(|| since + timeouts.users_silence);
                     tokio::select! {
                         has_changed = before(since + timeouts.keep_alive, changed) => has_changed,
                         () = self.displaced(idle, counts_from) => return Expired::IdleDisplaced,
@@ -244,6 +255,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_user_that_does_not_read_an_answer_has_a_place_at_once() {
+        let idle = [(); 3].map(|()| Activity::new());
+        for activity in &idle {
+            let serving = activity.serve();
+            activity.answers(100_000);
+            drop(serving);
+            activity.has_written(99_999);
+        }
+        idle[1].has_written(1);
+        let ended = given_up(idle.each_ref(), &IsIdentified::from(true)).await;
+        // The second is sent whole: it takes its place, that of the third, after a user's silence.
+        let displaced = |at| (Expired::IdleDisplaced, at);
+        assert_eq!(ended, [displaced(0), (Expired::Late, 75), displaced(USERS_SILENCE)]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_that_waits_for_its_turn_is_not_idle() {
         let [idle, waiting, last] = [(); 3].map(|()| Activity::new());
         waiting.set_waiting(true);
@@ -271,7 +298,7 @@ mod tests {
         assert_eq!(lives(&activity).await, None);
         drop(serving);
         tokio::time::advance(Duration::from_secs(70)).await;
-        activity.has_written();
+        activity.has_written(1);
         assert_eq!(lives(&activity).await, Some(75));
     }
 }

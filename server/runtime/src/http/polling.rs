@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::HttpServer;
 use super::cors::{Cors, preflight};
+use super::parts::Parts;
 use super::request::{closing, owner, plain, unavailable};
 use crate::link::{IsIdentified, ShardEnded, ShardHandle, ToShard};
 
@@ -187,7 +188,7 @@ impl<A: App> Drop for PollGuard<'_, A> {
 }
 
 fn respond(answer: Answer, closes: bool) -> Response<Body> {
-    let mut response = Response::new(Body::from(answer.body));
+    let mut response = Response::new(Body::new(Parts::from(answer.body)));
     *response.status_mut() =
         StatusCode::from_u16(answer.status).expect("the engine answers with an HTTP status");
     let headers = response.headers_mut();

@@ -49,8 +49,8 @@ impl Prefixed {
 
     /// Reports what was written.
     fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(polled, Poll::Ready(Ok(1..))) {
-            self.activity.has_written();
+        if let Poll::Ready(Ok(bytes @ 1..)) = polled {
+            self.activity.has_written(bytes);
         }
         polled
     }

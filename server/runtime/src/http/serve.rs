@@ -10,7 +10,7 @@ use axum::http::{
     Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header,
 };
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -37,6 +37,8 @@ use crate::per_client::ClientPlace;
 
 /// Answers of at least so many bytes are compressed, if the client can read that (TRN-47).
 const COMPRESSED_BYTES_MIN: u64 = 1024;
+/// And of at most so many: these take a millisecond of the thread.
+const COMPRESSED_BYTES_MAX: u64 = 64 * 1024;
 
 /// How long a request under way may take once the server is stopping.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -108,7 +110,8 @@ async fn serve_now<A: App>(
     let service = service_fn(move |request| answer(Arc::clone(&server), link.clone(), request));
     let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN)
         .and(NotForContentType::IMAGES)
-        .and(is_made_for_request);
+        .and(is_made_for_request)
+        .and(IsShort);
     let compression =
         CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_worth_it);
     // In a box: a connection has space for a body from its beginning, and the state of a compressor is large.
@@ -183,6 +186,16 @@ fn is_made_for_request(_: StatusCode, _: Version, headers: &HeaderMap, _: &Exten
     !headers.contains_key(header::ETAG) && !headers.contains_key(header::LAST_MODIFIED)
 }
 
+/// Not so long that others wait while it is compressed.
+#[derive(Clone, Copy)]
+struct IsShort;
+
+impl Predicate for IsShort {
+    fn should_compress<B: HttpBody>(&self, response: &Response<B>) -> bool {
+        response.body().size_hint().upper().is_some_and(|bytes| bytes <= COMPRESSED_BYTES_MAX)
+    }
+}
+
 /// Completes also when the sender is gone.
 async fn stop_requested(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stopping| *stopping).await;
@@ -204,7 +217,8 @@ async fn answer<A: App>(
     link: Link,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let _serving = link.activity.serve();
+    let activity = link.activity.clone();
+    let _serving = activity.serve();
     let is_proxy = http.settings.policy.trusted_proxies.trusts(link.peer);
     let delays = link.delays.clone();
     let mut response = if is_head_too_large(&request) {
@@ -224,6 +238,9 @@ async fn answer<A: App>(
     if !is_proxy && (is_refused || delays.are_too_many()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    // A shorter one may be compressed, and the kernel takes it at once.
+    let bytes = response.body().size_hint().exact().filter(|bytes| *bytes > COMPRESSED_BYTES_MAX);
+    activity.answers(bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)));
     Ok(response)
 }
 

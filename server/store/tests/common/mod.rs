@@ -102,7 +102,7 @@ impl Bench {
             password: "secret".into(),
             avatar: "/avatars/0.svg".into(),
         };
-        self.store.register(new, client()).await.expect("register")
+        self.store.register(new, client()).await.expect("register").user
     }
 }
 

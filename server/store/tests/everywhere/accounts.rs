@@ -32,7 +32,7 @@ async fn of_concurrent_registrations_of_one_email_exactly_one_succeeds() {
     let mut registered = Vec::new();
     for attempt in attempts {
         match attempt.await.expect("join") {
-            Ok(user) => registered.push(user),
+            Ok(created) => registered.push(created.user),
             Err(RegisterError::EmailTaken) => {}
             Err(RegisterError::Store(error)) => panic!("{error}"),
         }

@@ -17,6 +17,9 @@ const LENGTH_END: u8 = 0xFF;
 /// Digits of a length that can still be one: no payload reaches 10 GB.
 const LENGTH_DIGITS_MAX: usize = 10;
 
+/// A packet of so many bytes is not copied into the answer.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
+
 /// What a body's content type says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -89,56 +92,94 @@ pub fn decode(
     Ok(packets)
 }
 
-/// Encodes the answer to a poll. Returns the body, and whether it is `application/octet-stream`
-/// (Engine.IO 3 with binary content for a client that did not ask for base64) instead of text.
-///
-/// Spec: EIO-30 to EIO-35.
-pub fn encode(version: Version, b64: bool, packets: &[Out]) -> (Vec<u8>, bool) {
-    let has_binary = packets.iter().any(|packet| matches!(packet, Out::Binary(_)));
-    let mut body = Vec::new();
-    match version {
-        Version::V4 => {
-            for (i, packet) in packets.iter().enumerate() {
-                if i > 0 {
-                    body.push(SEPARATOR as u8);
-                }
-                match packet {
-                    Out::Text(text) => body.extend_from_slice(text),
-                    Out::Binary(data) => {
-                        body.push(b'b');
-                        body.extend_from_slice(BASE64.encode(data).as_bytes());
-                    }
-                }
-            }
-            (body, false)
-        }
-        Version::V3 if has_binary && !b64 => {
-            for packet in packets {
-                match packet {
-                    Out::Text(text) => put_binary_element(&mut body, 0, &[], text),
-                    Out::Binary(data) => put_binary_element(&mut body, 1, &[4], data),
-                }
-            }
-            (body, true)
-        }
-        Version::V3 => {
-            for packet in packets {
-                match packet {
-                    Out::Text(text) => {
-                        put_length(&mut body, utf16_len(text));
-                        body.extend_from_slice(text);
-                    }
-                    Out::Binary(data) => {
-                        let base64 = BASE64.encode(data);
-                        put_length(&mut body, 2 + base64.len());
-                        body.extend_from_slice(b"b4");
-                        body.extend_from_slice(base64.as_bytes());
-                    }
-                }
-            }
-            (body, false)
+/// The body of an answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Encoded {
+    /// In order. Long packets are those that were queued, not copies: a thousand sessions that wait for one picture
+    /// hold it once.
+    pub parts: Vec<Bytes>,
+    /// It is `application/octet-stream` (Engine.IO 3 with binary content for a client that did not ask for base64)
+    /// instead of text.
+    pub is_binary: bool,
+}
+
+impl Encoded {
+    /// The body in one piece.
+    #[must_use]
+    pub fn whole(&self) -> Bytes {
+        match &self.parts[..] {
+            [only] => only.clone(),
+            parts => parts.concat().into(),
         }
     }
+}
+
+#[derive(Default)]
+struct Writer {
+    parts: Vec<Bytes>,
+    last: Vec<u8>,
+}
+
+impl Writer {
+    fn put(&mut self, packet: &Bytes) {
+        if packet.len() < SHARED_BYTES_MIN {
+            return self.last.extend_from_slice(packet);
+        }
+        self.end_part();
+        self.parts.push(packet.clone());
+    }
+
+    fn end_part(&mut self) {
+        if !self.last.is_empty() {
+            self.parts.push(std::mem::take(&mut self.last).into());
+        }
+    }
+}
+
+/// Encodes the answer to a poll.
+///
+/// Spec: EIO-30 to EIO-35.
+pub fn encode(version: Version, b64: bool, packets: &[Out]) -> Encoded {
+    let has_binary = packets.iter().any(|packet| matches!(packet, Out::Binary(_)));
+    let is_binary = version == Version::V3 && has_binary && !b64;
+    let mut body = Writer::default();
+    for (i, packet) in packets.iter().enumerate() {
+        match (version, packet) {
+            (Version::V4, packet) => {
+                if i > 0 {
+                    body.last.push(SEPARATOR as u8);
+                }
+                match packet {
+                    Out::Text(text) => body.put(text),
+                    Out::Binary(data) => {
+                        body.last.push(b'b');
+                        body.last.extend_from_slice(BASE64.encode(data).as_bytes());
+                    }
+                }
+            }
+            (Version::V3, Out::Text(text)) if is_binary => {
+                put_binary_head(&mut body.last, 0, text.len());
+                body.put(text);
+            }
+            (Version::V3, Out::Binary(data)) if is_binary => {
+                put_binary_head(&mut body.last, 1, 1 + data.len());
+                body.last.push(4);
+                body.put(data);
+            }
+            (Version::V3, Out::Text(text)) => {
+                put_length(&mut body.last, utf16_len(text));
+                body.put(text);
+            }
+            (Version::V3, Out::Binary(data)) => {
+                let base64 = BASE64.encode(data);
+                put_length(&mut body.last, 2 + base64.len());
+                body.last.extend_from_slice(b"b4");
+                body.last.extend_from_slice(base64.as_bytes());
+            }
+        }
+    }
+    body.end_part();
+    Encoded { parts: body.parts, is_binary }
 }
 
 /// Wraps a text payload as the JSONP call `___eio[index]("…");`. Spec: TRN-70, TRN-71.
@@ -250,13 +291,10 @@ fn put_length(body: &mut Vec<u8>, length: usize) {
     body.push(b':');
 }
 
-fn put_binary_element(body: &mut Vec<u8>, kind: u8, type_byte: &[u8], data: &[u8]) {
-    let length = type_byte.len() + data.len();
+fn put_binary_head(body: &mut Vec<u8>, kind: u8, length: usize) {
     body.push(kind);
     body.extend(itoa::Buffer::new().format(length).bytes().map(|digit| digit - b'0'));
     body.push(LENGTH_END);
-    body.extend_from_slice(type_byte);
-    body.extend_from_slice(data);
 }
 
 /// UTF-16 code units of UTF-8 text: one per character, two where UTF-8 needs four bytes.

@@ -41,9 +41,27 @@ fn out_binary(data: &[u8]) -> Out {
 
 #[track_caller]
 fn check_encode(version: Version, b64: bool, packets: &[Out], body: &[u8], is_binary: bool) {
-    let (encoded, encoded_is_binary) = payload::encode(version, b64, packets);
-    assert_eq!(Bytes::from(encoded), Bytes::copy_from_slice(body));
-    assert_eq!(encoded_is_binary, is_binary);
+    let encoded = payload::encode(version, b64, packets);
+    assert_eq!(encoded.whole(), Bytes::copy_from_slice(body));
+    assert_eq!(encoded.is_binary, is_binary);
+}
+
+#[test]
+fn a_long_packet_is_not_copied() {
+    let long = Bytes::from("x".repeat(20_000));
+    let packets = [out_text("4a"), Out::Text(long.clone()), out_text("4b")];
+    for (version, head, tail) in
+        [(Version::V4, "4a\u{1e}", "\u{1e}4b"), (Version::V3, "2:4a20000:", "2:4b")]
+    {
+        let encoded = payload::encode(version, false, &packets);
+        assert_eq!(encoded.parts.len(), 3);
+        assert_eq!(encoded.parts[1].as_ptr(), long.as_ptr());
+        assert_eq!(
+            (&encoded.parts[0][..], &encoded.parts[2][..]),
+            (head.as_bytes(), tail.as_bytes())
+        );
+        assert_eq!(encoded.whole(), encoded.parts.concat());
+    }
 }
 
 #[test]
@@ -368,8 +386,9 @@ proptest! {
     #[test]
     fn what_is_encoded_decodes(packets in outs(), v3 in any::<bool>(), b64 in any::<bool>()) {
         let version = if v3 { Version::V3 } else { Version::V4 };
-        let (body, is_binary) = payload::encode(version, b64, &packets);
-        let form = if is_binary { Form::Binary } else { Form::Text };
+        let encoded = payload::encode(version, b64, &packets);
+        let body = encoded.whole();
+        let form = if encoded.is_binary { Form::Binary } else { Form::Text };
         let decoded = decode(version, form, &body).expect("our own payload");
         let again: Vec<Out> = decoded
             .iter()

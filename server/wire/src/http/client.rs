@@ -201,7 +201,7 @@ impl TrustedProxies {
             is_trusted = self.contains(ip);
         }
         let is_tls = peer.proxied.is_some_and(|proxied| proxied.is_tls);
-        let is_https = is_tls || (self.trusts_socket(peer) && names_tls(forwarded));
+        let is_https = is_tls || (self.trusts(peer) && names_tls(forwarded));
         Client { ip, is_proxy, is_https }
     }
 
@@ -214,7 +214,7 @@ impl TrustedProxies {
         forwarded: &Forwarded<'a>,
         host: Option<&'a str>,
     ) -> Option<&'a str> {
-        let forwarded = forwarded.host.filter(|_| self.trusts_socket(peer));
+        let forwarded = forwarded.host.filter(|_| self.trusts(peer));
         forwarded.and_then(first).or(host)
     }
 
@@ -355,6 +355,14 @@ mod tests {
         assert_eq!(client, Client { ip: ip("9.9.9.9"), is_proxy: false, is_https: true });
         let behind_two = proxies.client(peer("10.0.0.9", false), &forged);
         assert_eq!((behind_two.ip, behind_two.is_https), (ip("6.6.6.6"), false));
+        // What the balancer passes on unread is the client's own word (TRN-80).
+        let forged = Forwarded { proto: Some("https"), host: Some("chat.example"), ..forged };
+        for (client, believed) in [("9.9.9.9", false), ("10.0.0.9", true)] {
+            let peer = peer(client, false);
+            assert_eq!(proxies.client(peer, &forged).is_https, believed, "{client}");
+            let host = if believed { "chat.example" } else { "backend" };
+            assert_eq!(proxies.host(peer, &forged, Some("backend")), Some(host), "{client}");
+        }
     }
 
     #[test]

@@ -1,0 +1,62 @@
+//! What the Redis user of a node may do, tried with commands that change nothing.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::adapter::Channels;
+use crate::reply::text;
+use crate::{Call, Commands, Connector, Failure};
+
+/// The field of a hash that nobody writes.
+const FIELD: &str = "throng.probe";
+
+/// The first right that is missing, such as `to write socket_id`.
+///
+/// # Errors
+/// The first [`Failure`] other than [`Failure::Denied`] of a connection: Redis did not answer.
+pub async fn missing(
+    commands: &Commands,
+    connector: &Connector,
+    [prefix, map_prefix, socket_id]: [&str; 3],
+    channels: &Channels,
+    wait: Duration,
+) -> Result<Option<String>, Failure> {
+    let [own, map] = [prefix, map_prefix].map(|prefix| format!("{prefix}probe"));
+    let needed = [
+        (format!("to read {prefix}*"), Call::new("GET", &own)),
+        (format!("to write {prefix}*"), Call::new("UNLINK", &own)),
+        (format!("to write {map_prefix}*"), Call::new("UNLINK", &map)),
+        (format!("to write {socket_id}"), Call::new("HDEL", socket_id).arg(FIELD)),
+        ("to use XINFO".to_owned(), Call::sub("XINFO", "STREAM", &own)),
+        ("to run scripts".to_owned(), Call::new("EVAL", "return 0").on(&own)),
+    ];
+    for (right, call) in needed {
+        match commands.call(call).await {
+            Err(Failure::Denied) => return Ok(Some(right)),
+            Err(failure) if failure.breaks_connection() => return Err(failure),
+            // The key may not be there, or be of another program.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    let (mut sink, _) = connector.subscriber().await?.split();
+    let pattern = channels.pattern();
+    let subscribed =
+        timeout(wait, sink.psubscribe(&pattern)).await.map_err(|_| Failure::Timeout)?;
+    match subscribed.map_err(Failure::from) {
+        Err(Failure::Denied) => Ok(Some(format!("to subscribe to {pattern}"))),
+        Err(failure) => Err(failure),
+        Ok(()) => Ok(None),
+    }
+}
+
+/// Whether Redis, when its memory is full, drops any key: rosters and registrations as well. False if its user may
+/// not ask.
+pub async fn evicts_any_key(commands: &Commands) -> bool {
+    let info = commands.call(Call::new("INFO", "memory")).await.and_then(text);
+    info.is_ok_and(|info| {
+        let value = |name| info.lines().find_map(|line| line.strip_prefix(name));
+        let is_bounded = value("maxmemory:").is_some_and(|bytes| bytes != "0");
+        is_bounded && value("maxmemory_policy:").is_some_and(|policy| policy.starts_with("allkeys"))
+    })
+}
