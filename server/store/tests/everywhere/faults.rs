@@ -8,14 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use throng_health::State;
-use throng_store::{AppendError, Options, StorageFault, Store, StoreError, check};
+use throng_store::{
+    AppendError, NewUser, Options, RegisterError, StorageFault, Store, StoreError, check,
+    hash_token,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::Scenario;
 use crate::common::{
-    Bench, DOWN_WITHIN, Flavor, SERVER, UP_WITHIN, bench, bench_with, options, text, texts, until,
-    with_cid,
+    Bench, DOWN_WITHIN, Flavor, SERVER, UP_WITHIN, bench, bench_with, client, new_database,
+    options, text, texts, until, with_cid,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -221,7 +224,8 @@ async fn check_cut_commit(cut: Cut) {
     let placed = store.append(1, Some(3), texts(1, 3, 5)).await.expect("append across the cut");
     save.await.expect("save across the cut");
     assert_eq!(proxy.cuts(), 1, "{cut:?}");
-    assert_eq!(store.metrics().counters.commit_retries.load(Relaxed), 1, "{cut:?}");
+    let retries = store.metrics().counters.commit_retries.load(Relaxed);
+    assert_eq!(retries, u64::from(!cut.is_received()), "{cut:?}");
     let rows = bench.store.fetch(1, 0, 100).await.expect("fetch");
     let kept: Vec<_> = rows.iter().map(|row| (row.seq, row.msg.clone())).collect();
     assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>(), "{cut:?}");
@@ -254,7 +258,7 @@ async fn a_commit_that_is_found_to_be_kept_is_not_followed_by_another() {
     proxy.arm();
     let placed = store.append(1, Some(3), texts(1, 3, 3)).await.expect("append across the cut");
     let retries = store.metrics().counters.commit_retries.load(Relaxed);
-    assert_eq!((proxy.cuts(), retries), (1, 1), "the COMMIT of the message, and a look-up");
+    assert_eq!((proxy.cuts(), retries), (1, 0), "the COMMIT of the message, and a look-up");
     let rows = bench.store.fetch(1, 2, 100).await.expect("fetch");
     let kept: Vec<_> = rows.iter().map(|row| (row.seq, row.id)).collect();
     assert_eq!(kept, [(3, placed.ids[0])]);
@@ -291,38 +295,32 @@ async fn a_commit_that_stays_in_doubt_is_unknown_and_blocks_no_other() {
     assert_eq!(kept, (1..=5).map(|n| (n, n.to_string())).collect::<Vec<_>>());
 }
 
-/// Waits until a store has made its last attempt to write a batch.
-async fn it_gives_up(store: &Store) {
-    let retries = &store.metrics().counters.commit_retries;
+/// Waits until a store has lost its COMMIT, and for some of its look-ups.
+async fn it_is_in_doubt(proxy: &Proxy) {
     let deadline = Instant::now() + TIMEOUT;
-    while retries.load(Relaxed) < 4 {
-        assert!(Instant::now() < deadline, "it does not give up");
+    while proxy.cuts() == 0 {
+        assert!(Instant::now() < deadline, "nothing is committed");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    // The last attempt ends, and nothing is written any more.
     tokio::time::sleep(Duration::from_millis(600)).await;
 }
 
-/// The store has given up its attempts, and the server comes back: what callers learn is what
-/// happened.
+/// The server comes back while the store looks: what callers learn is what happened, and what was not kept is
+/// written again.
 async fn a_commit_in_doubt_is_looked_up_before_its_callers_are_answered() {
     for cut in [Cut::BeforeForLong, Cut::AfterForLong] {
         let bench = bench().await;
         let (proxy, store) = cut_store(&bench, cut).await;
         let append = store.append(1, None, vec![with_cid(1, "3", "three")]);
         let comes_back = async {
-            it_gives_up(&store).await;
+            it_is_in_doubt(&proxy).await;
             proxy.switches.is_gone.store(false, Relaxed);
         };
         let (appended, ()) = tokio::join!(append, comes_back);
         let rows = bench.store.fetch(1, 2, 100).await.expect("fetch");
-        if cut.is_received() {
-            let placed = appended.expect("it was committed");
-            assert_eq!((placed.first_seq, placed.ids), (3, vec![rows[0].id]));
-        } else {
-            assert!(matches!(appended, Err(AppendError::Store(_))), "{appended:?}");
-            assert_eq!(rows.len(), 0);
-        }
+        let placed = appended.expect("it is committed, or written again");
+        assert_eq!((placed.first_seq, placed.ids), (3, vec![rows[0].id]), "{cut:?}");
+        assert_eq!((rows.len(), proxy.cuts()), (1, 1), "{cut:?}");
         assert_eq!(store.metrics().counters.commits_unknown.load(Relaxed), 0, "{cut:?}");
         store.append(1, None, texts(1, 4, 4)).await.expect("append");
     }
@@ -342,15 +340,16 @@ async fn another_message_in_the_place_of_one_in_doubt_is_not_taken_for_it() {
         let (proxy, store) = cut_store(&bench, Cut::AfterForLong).await;
         let append = store.append(1, None, vec![own]);
         let comes_back = async {
-            it_gives_up(&store).await;
+            it_is_in_doubt(&proxy).await;
             let changed = sqlx::raw_sql(becomes).execute(&second_db).await.expect("change");
             assert_eq!(changed.rows_affected(), 1, "{becomes}");
             proxy.switches.is_gone.store(false, Relaxed);
         };
         let (appended, ()) = tokio::join!(append, comes_back);
-        assert!(matches!(appended, Err(AppendError::Store(_))), "{becomes}: {appended:?}");
-        let placed = store.append(1, None, vec![text(1, "ours")]).await.expect("append again");
-        assert_eq!(placed.first_seq, 4, "{becomes}");
+        let placed = appended.expect("it is written behind the other");
+        assert_eq!((placed.first_seq, placed.ids.len()), (4, 1), "{becomes}");
+        let placed = store.append(1, None, vec![text(1, "more")]).await.expect("append");
+        assert_eq!(placed.first_seq, 5, "{becomes}");
     }
 }
 
@@ -464,6 +463,65 @@ async fn a_rollback_that_fails_costs_its_connection_and_no_more() {
 
 async fn a_rollback_without_an_answer_costs_its_connection_and_no_more() {
     check_cut_rollback(Cut::SilentRollback).await;
+}
+
+/// A registration is one transaction, and one whose answer is lost is recognised.
+async fn a_registration_across_a_cut_is_made_once() {
+    for cut in [Cut::Before, Cut::After] {
+        let bench = bench().await;
+        let proxy = Proxy::start(bench.flavor, SERVER.with(Arc::clone).socket(), cut);
+        let url = proxy.url(&bench.url);
+        let store = Store::open(&url, options(&bench.dir)).await.expect("open by the proxy");
+        proxy.arm();
+        let new = NewUser {
+            email: "ann@x.org".into(),
+            password: "secret12".into(),
+            avatar: "/a.svg".into(),
+        };
+        let created = store.register(new.clone(), client()).await.expect("it is made");
+        assert_eq!(proxy.cuts(), 1, "{cut:?}");
+        let hash = |token: &str| hash_token(token).expect("a token");
+        let user = bench.store.authenticate(hash(&created.api_token)).await.expect("query");
+        assert_eq!(user, Some(created.user.clone()), "{cut:?}");
+        let user = bench.store.authenticate_cookie(hash(&created.cookie)).await.expect("query");
+        assert_eq!(user, Some(created.user), "{cut:?}");
+        let again = store.register(new, client()).await;
+        assert!(matches!(again, Err(RegisterError::EmailTaken)), "{cut:?}: {again:?}");
+    }
+}
+
+/// Another client of the database holds a lock: the server says that it cannot write, and nothing is lost.
+async fn a_lock_of_another_client_is_reported_and_passes() {
+    let bench = bench().await;
+    let second_db = bench.second_db().await;
+    let mut other = second_db.acquire().await.expect("a connection");
+    let mut run = async |sql: &'static str| {
+        sqlx::raw_sql(sql).execute(&mut *other).await.expect(sql);
+    };
+    let is_stuck = |state: &State| matches!(state, State::Down(reason) if reason.contains("lock"));
+    // A row, which only those meet who write it.
+    run("BEGIN").await;
+    run("UPDATE rooms SET name = name WHERE id = 1").await;
+    let append = tokio::spawn(bench.store.append(1, None, texts(1, 1, 1)));
+    bench.until("store", DOWN_WITHIN, is_stuck).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        assert!(is_stuck(&bench.health("store")), "it is as long as the lock");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    run("ROLLBACK").await;
+    append.await.expect("it does not panic").expect("it waited");
+    bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
+    // A table, and nobody writes.
+    let (lock, unlock) = match bench.flavor {
+        Flavor::Sqlite => panic!("SQLite locks the file"),
+        Flavor::Postgres => ("BEGIN; LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE", "ROLLBACK"),
+        Flavor::Mariadb => ("LOCK TABLES users WRITE", "UNLOCK TABLES"),
+    };
+    run(lock).await;
+    bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
+    run(unlock).await;
+    bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
 }
 
 async fn a_server_that_hangs_is_reported_and_used_again() {
@@ -582,6 +640,78 @@ async fn a_server_that_comes_back_is_used_again() {
     assert_eq!(rows.iter().map(|row| row.msg.as_str()).collect::<Vec<_>>(), ["before", "after"]);
 }
 
+/// A user that may not create tables is enough once the tables are there.
+async fn rights_that_are_missing_are_found_by_the_check_and_by_the_start() {
+    let bench = bench().await;
+    let second_db = bench.second_db().await;
+    let run = async |sql: String| {
+        let what = sql.clone();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&second_db).await.expect(&what);
+    };
+    let (_, empty) = new_database(&options(&bench.dir)).await;
+    let named = |url: &str| {
+        let name = url.split('?').next().and_then(|url| url.rsplit('/').next());
+        name.expect("it names a database").to_owned()
+    };
+    let all = "SELECT, INSERT, UPDATE, DELETE";
+    let (own, [write, read_only]) = match bench.flavor {
+        Flavor::Sqlite => panic!("SQLite has no users"),
+        Flavor::Postgres => {
+            run("CREATE ROLE writer LOGIN PASSWORD 'secret'".into()).await;
+            let write = format!("GRANT {all} ON ALL TABLES IN SCHEMA public TO writer");
+            let read_only = "REVOKE DELETE ON messages FROM writer".to_owned();
+            ("throng@", [write, read_only])
+        }
+        Flavor::Mariadb => {
+            run("CREATE USER writer@localhost IDENTIFIED BY 'secret'".into()).await;
+            run(format!("GRANT SELECT ON {}.* TO writer@localhost", named(&empty))).await;
+            let database = named(&bench.url);
+            let write = format!("GRANT {all} ON {database}.* TO writer@localhost");
+            let read_only = format!("REVOKE DELETE ON {database}.* FROM writer@localhost");
+            ("root@", [write, read_only])
+        }
+    };
+    let by_writer = |url: &str| url.replace(own, "writer:secret@");
+    let options = options(&bench.dir);
+    let refused = async |url: &str, what: &str| {
+        let url = by_writer(url);
+        let opened = Store::open(&url, options.clone()).await.map(drop).expect_err(what);
+        let checked = check(&url, &options).await.expect_err(what);
+        for error in [opened, checked] {
+            let said = error.to_string();
+            assert!(said.contains("denied"), "{what}: {said}");
+        }
+    };
+    refused(&empty, "it may create no table").await;
+    run(write).await;
+    let url = by_writer(&bench.url);
+    check(&url, &options).await.expect("it may write");
+    let store = Store::open(&url, options.clone()).await.expect("it may write");
+    store.append(1, None, texts(1, 1, 1)).await.expect("append");
+    assert!(store.close().await, "everything was written");
+    run(read_only).await;
+    refused(&bench.url, "it may not delete").await;
+}
+
+/// A database that cannot keep every text refuses messages for ever.
+async fn an_encoding_that_lacks_characters_is_refused() {
+    let bench = bench().await;
+    if bench.flavor == Flavor::Mariadb {
+        // Each of our tables names its own.
+        return;
+    }
+    let sql =
+        "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
+    sqlx::raw_sql(sql).execute(&bench.second_db().await).await.expect(sql);
+    let url = bench.flavor.url(&SERVER.with(|server| server.socket()), "latin");
+    let options = options(&bench.dir);
+    let opened = Store::open(&url, options.clone()).await.map(drop).expect_err("it is opened");
+    let checked = check(&url, &options).await.expect_err("it is accepted");
+    for error in [opened, checked] {
+        assert!(matches!(&error, StoreError::Encoding(name) if name == "LATIN1"), "{error}");
+    }
+}
+
 async fn a_wrong_password_is_named_within_a_second() {
     let bench = bench().await;
     let second_db = bench.second_db().await;
@@ -628,6 +758,18 @@ async fn a_wrong_password_is_named_within_a_second() {
 }
 
 pub const SCENARIOS: &[Scenario] = &[
+    ("a_registration_across_a_cut_is_made_once", || {
+        Box::pin(a_registration_across_a_cut_is_made_once())
+    }),
+    ("a_lock_of_another_client_is_reported_and_passes", || {
+        Box::pin(a_lock_of_another_client_is_reported_and_passes())
+    }),
+    ("an_encoding_that_lacks_characters_is_refused", || {
+        Box::pin(an_encoding_that_lacks_characters_is_refused())
+    }),
+    ("rights_that_are_missing_are_found_by_the_check_and_by_the_start", || {
+        Box::pin(rights_that_are_missing_are_found_by_the_check_and_by_the_start())
+    }),
     ("a_wrong_password_is_named_within_a_second", || {
         Box::pin(a_wrong_password_is_named_within_a_second())
     }),
