@@ -39,7 +39,8 @@ pub async fn missing(
             Ok(_) | Err(_) => {}
         }
     }
-    let (mut sink, _) = connector.subscriber().await?.split();
+    // Without the half that reads, the connection ends.
+    let (mut sink, _messages) = connector.subscriber().await?.split();
     let pattern = channels.pattern();
     let subscribed =
         timeout(wait, sink.psubscribe(&pattern)).await.map_err(|_| Failure::Timeout)?;

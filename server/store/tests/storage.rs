@@ -103,7 +103,7 @@ async fn a_transaction_that_the_database_ended_by_itself_hinders_no_other() {
     for (number, (table, event, wanted)) in [
         ("messages", "INSERT", &["message"][..]),
         ("read_marks", "INSERT", &["read mark", "raising marks"]),
-        ("tokens", "INSERT", &["token"]),
+        ("tokens", "INSERT", &["token", "registration"]),
         ("tokens", "DELETE", &["logout"]),
         ("users", "INSERT", &["registration"]),
         ("users", "UPDATE", &["login", "avatar"]),

@@ -127,6 +127,49 @@ fn check_config_fails_without_redis_and_says_why() {
 }
 
 #[test]
+fn a_right_that_is_missing_ends_the_start_and_the_check() {
+    let keys = "~throng:* ~socket_id ~swoole:*";
+    let channel = "&socket.io#/#*";
+    for (acl, right) in [
+        (format!("{keys} {channel} +@all"), None),
+        (format!("{keys} {channel} +@read +@write +@pubsub +@scripting +@connection +xinfo"), None),
+        (format!("~throng:* ~swoole:* {channel} +@all"), Some("to write socket_id")),
+        (format!("~throng:* ~socket_id {channel} +@all"), Some("to write swoole:*")),
+        (format!("{keys} &socket.io#* +@all"), Some("to subscribe to socket.io#/#*")),
+        (format!("{keys} {channel} +@all -@scripting"), Some("to run scripts")),
+        (format!("{keys} {channel} +@all -@write"), Some("to write throng:*")),
+    ] {
+        let mut user = vec!["--user", "node", "on", ">right"];
+        user.extend(acl.split(' '));
+        let redis = Redis::start(&user);
+        let url = format!("redis://node:right@127.0.0.1:{}", redis.port);
+        let checked = run(&["check-config", "--redis", &url]);
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+        let Some(right) = right else {
+            assert!(checked.status.success(), "{acl}: {said}");
+            continue;
+        };
+        let started = run(&["serve", "--listen", "127.0.0.1:0", "--redis", &url]);
+        for output in [checked, started] {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(77), "{acl}: {said}");
+            assert!(said.trim_end().ends_with(&format!("it has no right {right}")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_redis_that_drops_keys_of_rosters_is_a_warning() {
+    for (policy, is_warned) in [("allkeys-lru", true), ("volatile-lru", false)] {
+        let redis = Redis::start(&["--maxmemory", "100mb", "--maxmemory-policy", policy]);
+        let output = run(&["check-config", "--redis", &redis.url()]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{policy}: {said}");
+        assert_eq!(said.contains("set maxmemory-policy to"), is_warned, "{policy}: {said}");
+    }
+}
+
+#[test]
 fn what_another_program_emits_is_delivered() {
     let redis = Redis::start(&[]);
     let server = throng(&redis.url());

@@ -130,7 +130,8 @@ async fn serve_now<A: App>(
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = http.turns.take(&is_identified, &activity, connection.as_mut()) => ended,
+        // What wakes it wakes the connection too, which would then wait for its turn and not be idle.
+        biased;
         expired = activity.expired(timeouts, &is_identified) => {
             let counters = &http.settings.counters;
             match expired {
@@ -140,6 +141,7 @@ async fn serve_now<A: App>(
             }
             Ok(())
         }
+        ended = http.turns.take(&is_identified, &activity, connection.as_mut()) => ended,
         () = stop_requested(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(STOP_TIMEOUT, connection).await {
