@@ -25,8 +25,8 @@ pub async fn missing(
     let [own, map] = [prefix, map_prefix].map(|prefix| format!("{prefix}probe"));
     let needed = [
         (format!("to read {prefix}*"), Call::new("GET", &own)),
-        (format!("to write {prefix}*"), Call::new("UNLINK", &own)),
-        (format!("to write {map_prefix}*"), Call::new("UNLINK", &map)),
+        (format!("to write {prefix}*"), Call::new("HDEL", &own).arg(FIELD)),
+        (format!("to write {map_prefix}*"), Call::new("HDEL", &map).arg(FIELD)),
         (format!("to write {socket_id}"), Call::new("HDEL", socket_id).arg(FIELD)),
         ("to use XINFO".to_owned(), Call::sub("XINFO", "STREAM", &own)),
         ("to run scripts".to_owned(), Call::new("EVAL", "return 0").on(&own)),

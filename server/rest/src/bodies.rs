@@ -25,9 +25,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::answer::Refusal;
 use crate::{RestCounters, Settings};
 
-/// What a body costs before its first byte, and a piece of it at least: many that are small cost more than
-/// their bytes.
-const BODY_BYTES: u64 = 512;
+/// What a body costs before its first byte, with the connection that is read and the request that waits for it; and
+/// a piece of it at least: many that are small cost more than their bytes.
+const BODY_BYTES: u64 = 32 * 1024;
 const PIECE_BYTES: u64 = 128;
 
 /// Whose a body is.

@@ -18,7 +18,7 @@ mod turns;
 mod upgrade;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use axum::Router;
@@ -104,6 +104,8 @@ struct HttpServer<A: App> {
     heads: Places,
     idle: Places,
     idle_users: Places,
+    /// Bytes of long answers that are not written yet.
+    unsent: Arc<AtomicUsize>,
     throttle: Throttle,
     turns: Turns,
     per_client: Arc<PerClient>,
@@ -147,6 +149,7 @@ fn serve_handovers<A: App>(
         heads: Places::new(heads_max),
         idle: Places::new(idle_max),
         idle_users: Places::new(idle_max),
+        unsent: Arc::default(),
         throttle: Throttle::new(settings.requests_per_s, Arc::clone(&settings.counters)),
         turns: Turns::default(),
         per_client: PerClient::new(settings.requests_per_ip_max),

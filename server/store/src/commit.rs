@@ -216,13 +216,14 @@ impl Committer {
     /// Whether what an attempt has written was committed. Waits for the end of its transaction, if
     /// that is still running.
     async fn look_up(&self, jobs: &[Job], written: &Written<'_>) -> Result<bool, StoreError> {
-        let mut write = self.db.in_time(self.db.write()).await?;
+        let mut write = self.db.otherwise_in_time(self.db.write()).await?;
         let found = self.db.in_time(async {
             self.lock_rooms(&mut write, &rooms_of(jobs)).await?;
             self.is_kept(&mut write, written).await
         });
         let is_kept = found.await?;
-        self.db.in_time(write.forget()).await?;
+        // How this ends says nothing about the other.
+        let _ = self.db.otherwise_in_time(write.forget()).await;
         Ok(is_kept)
     }
 
@@ -233,7 +234,7 @@ impl Committer {
         jobs: &'j [Job],
         doubtful: &mut Option<Written<'j>>,
     ) -> Result<Written<'j>, StoreError> {
-        let mut write = self.db.in_time(self.db.write()).await?;
+        let mut write = self.db.otherwise_in_time(self.db.write()).await?;
         match self.db.in_time(self.apply(&mut write, jobs)).await {
             Ok(written) => {
                 if let Err(error) = self.db.in_time(write.commit()).await {
@@ -249,7 +250,7 @@ impl Committer {
                     write.undo(&error).await;
                     Ok::<(), StoreError>(())
                 };
-                let _ = self.db.in_time(undone).await;
+                let _ = self.db.otherwise_in_time(undone).await;
                 Err(error)
             }
         }

@@ -21,7 +21,7 @@ use crate::file::OpenFile;
 use crate::migrations;
 use crate::unanswered::Unanswered;
 use crate::url::without_secrets;
-use crate::{Options, StoreError, StoreMetrics, Synchronous};
+use crate::{Options, StorageFault, StoreError, StoreMetrics, Synchronous};
 
 /// Attempts at one transaction: it is repeated after a conflict with another one, and after its
 /// connection was lost.
@@ -177,17 +177,32 @@ pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError
         let mut connection = session.open().await?;
         let is_current = migrations::judge(&mut connection, dialect).await?;
         // The file of SQLite was tried above, and may be in use.
-        if dialect != Dialect::Sqlite {
-            if is_current {
-                migrations::try_writing(&mut connection, dialect).await?;
-            } else {
-                migrations::try_creating(&mut connection, dialect).await?;
-            }
+        if dialect != Dialect::Sqlite && !is_current {
+            migrations::may_create(&mut connection, dialect).await?;
         }
-        connection.close().await?;
-        Ok::<(), StoreError>(())
+        Ok::<_, StoreError>((connection, is_current))
     };
-    first_answer(options, ask).await
+    let (mut connection, is_current) = first_answer(options, ask).await?;
+    if dialect != Dialect::Sqlite && is_current {
+        may_write(&mut connection, dialect, options).await?;
+    }
+    Ok(())
+}
+
+/// Whether the tables can be written to. A lock of another client hinders no start: it is waited for, and reported, when
+/// there is something to write.
+async fn may_write(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+    options: &Options,
+) -> Result<(), StoreError> {
+    match first_answer(options, migrations::try_writing(connection, dialect)).await {
+        Err(error) if error.storage_fault().is_some_and(|fault| !fault.is_certain()) => {
+            tracing::warn!(%error, "the tables cannot be written to now");
+            Ok(())
+        }
+        tried => tried,
+    }
 }
 
 /// The first answer of a database, if it comes in time.
@@ -275,6 +290,7 @@ impl Db {
         // No time limit for this connection: migrating a large table takes long.
         let mut first = first_answer(options, server_session(url, String::new())?.open()).await?;
         migrate(&mut first, dialect).await?;
+        may_write(&mut first, dialect, options).await?;
         first.close().await?;
         // So that a statement given up here ends on the server too, a moment later.
         let session = server_session(url, dialect.session(options.answer_timeout() * 2))?;
@@ -351,7 +367,7 @@ impl Db {
         }
         if self.dialect == Dialect::Postgres
             && let Err(error) = connection.execute(EXTEND).await.map_err(StoreError::from)
-            && error.storage_fault().is_some()
+            && error.storage_fault().is_some_and(|fault| fault != StorageFault::Denied)
         {
             return Err(error);
         }
@@ -365,13 +381,21 @@ impl Db {
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, StoreError> {
         let waiting = self.writes.begin();
-        let answer = self.read_in_time(answer).await;
-        waiting.end(!matches!(answer, Err(StoreError::Unanswered)));
+        let answer = self.otherwise_in_time(answer).await;
+        let is_answer = match &answer {
+            Ok(_) => true,
+            // What the database says is an answer; that there is no connection is none.
+            Err(StoreError::Database(error)) => matches!(**error, sqlx::Error::Database(_)),
+            Err(_) => false,
+        };
+        if is_answer {
+            waiting.answered();
+        }
         answer
     }
 
-    /// The answer to what reads, if it comes as soon.
-    async fn read_in_time<T, E: Into<StoreError>>(
+    /// The answer to what writes nothing, such as the beginning of a transaction, if it comes as soon.
+    pub async fn otherwise_in_time<T, E: Into<StoreError>>(
         &self,
         answer: impl Future<Output = Result<T, E>>,
     ) -> Result<T, StoreError> {
@@ -421,7 +445,7 @@ impl Db {
             let rows = select.fetch_all(&mut *loan).await;
             loan.end(rows)
         };
-        self.read_in_time(rows).await
+        self.otherwise_in_time(rows).await
     }
 
     /// The row of one `SELECT`, if there is one, from a connection that reads.
@@ -445,7 +469,7 @@ impl Db {
             let row = select.fetch_optional(&mut *loan).await;
             loan.end(row)
         };
-        self.read_in_time(row).await
+        self.otherwise_in_time(row).await
     }
 
     /// One statement that writes, in a transaction of its own.
@@ -492,7 +516,6 @@ async fn migrate(connection: &mut AnyConnection, dialect: Dialect) -> Result<(),
         // Only this needs the right to create tables.
         migrations::of(dialect).run(&mut *connection).await?;
     }
-    migrations::try_writing(connection, dialect).await?;
     if dialect == Dialect::Mysql {
         connection.execute("SELECT RELEASE_LOCK('throng.migrations')").await?;
     }

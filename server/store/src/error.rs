@@ -28,6 +28,9 @@ pub enum StoreError {
     /// The database is not empty, and no migration of ours was applied to it.
     #[error("the database holds tables of another program")]
     Foreign,
+    /// The user of the database has not got this right.
+    #[error("denied: the user of the database has no right to {0} tables")]
+    Rights(&'static str),
     /// The database cannot keep every text.
     #[error(
         "the encoding of the database is {0}, and messages need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"

@@ -127,6 +127,7 @@ impl StorageFault {
             "XX001" | "XX002" => Self::Damaged,
             "55P03" => Self::Locked,
             "57014" => Self::Unanswered,
+            "42501" => Self::Denied,
             _ if code.starts_with("28") => Self::Denied,
             _ => return None,
         })
@@ -139,7 +140,7 @@ impl StorageFault {
             1040 | 1053 | 1927 => Self::Unreachable,
             1290 | 1792 | 1836 => Self::ReadOnly,
             1026 | 1030 => Self::Io,
-            1044 | 1045 | 1698 => Self::Denied,
+            1044 | 1045 | 1142 | 1143 | 1227 | 1698 => Self::Denied,
             1205 => Self::Locked,
             1969 => Self::Unanswered,
             _ => return None,
@@ -161,6 +162,7 @@ impl StoreError {
             | Self::Closed
             | Self::Migration(_)
             | Self::Encoding(_)
+            | Self::Rights(_)
             | Self::Foreign
             | Self::Corrupt(_)
             | Self::Url(_)
@@ -190,6 +192,7 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
         | StoreError::Unanswered
         | StoreError::Migration(_)
         | StoreError::Encoding(_)
+        | StoreError::Rights(_)
         | StoreError::Foreign
         | StoreError::File { .. }
         | StoreError::Emptied(_)

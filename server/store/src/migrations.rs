@@ -105,30 +105,56 @@ pub(crate) async fn try_writing(
     connection: &mut AnyConnection,
     dialect: Dialect,
 ) -> Result<(), StoreError> {
+    // Several statements at once are one transaction. What waits for a lock must not wait on when nobody waits for it.
+    let mut statements = match dialect {
+        Dialect::Sqlite => Vec::new(),
+        Dialect::Postgres => vec!["SET LOCAL lock_timeout = 600".to_owned()],
+        Dialect::Mysql => vec!["SET SESSION sql_safe_updates = 0".to_owned()],
+    };
+    statements.push(format!("UPDATE {APPLIED} SET execution_time = execution_time WHERE 1 = 0"));
     let delete = |table: &str| format!("DELETE FROM {table} WHERE 1 = 0");
-    let deletes: Vec<String> = tables(dialect).into_iter().map(delete).collect();
-    connection.execute(AssertSqlSafe(deletes.join("; "))).await?;
+    statements.extend(tables(dialect).into_iter().map(delete));
+    connection.execute(AssertSqlSafe(statements.join("; "))).await?;
     Ok(())
 }
 
-/// Whether the user of this connection may create tables. Leaves none behind.
+/// Whether the user of this connection may create tables. Creates none.
 ///
 /// # Errors
 /// Why not.
-pub(crate) async fn try_creating(
+pub(crate) async fn may_create(
     connection: &mut AnyConnection,
     dialect: Dialect,
 ) -> Result<(), StoreError> {
-    // MySQL ends every transaction before it creates a table.
-    let statements = match dialect {
-        Dialect::Sqlite => return Ok(()),
-        Dialect::Postgres => &["BEGIN", "CREATE TABLE throng_check (id INT)", "ROLLBACK"][..],
-        Dialect::Mysql => &["CREATE TABLE throng_check (id INT)", "DROP TABLE throng_check"],
-    };
-    for statement in statements {
-        connection.execute(*statement).await?;
+    match dialect {
+        Dialect::Sqlite => Ok(()),
+        Dialect::Postgres => {
+            let create = "BEGIN; CREATE TABLE throng_check (id INT PRIMARY KEY); ROLLBACK";
+            connection.execute(create).await?;
+            Ok(())
+        }
+        // It ends every transaction before it creates a table, so it is only asked.
+        Dialect::Mysql => {
+            let rows = connection.fetch_all("SHOW GRANTS").await?;
+            let grants =
+                rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+            if grants.iter().any(|grant| grants_create(grant)) {
+                return Ok(());
+            }
+            Err(StoreError::Rights("CREATE"))
+        }
     }
-    Ok(())
+}
+
+/// Whether a line of `SHOW GRANTS` has the right to create tables, or a role, which may have it.
+fn grants_create(grant: &str) -> bool {
+    let Some(rights) = grant.strip_prefix("GRANT ") else { return false };
+    match rights.split_once(" ON ") {
+        Some((rights, _)) => {
+            rights.split(", ").any(|right| ["CREATE", "ALL PRIVILEGES"].contains(&right))
+        }
+        None => true,
+    }
 }
 
 /// A `SELECT` of two numbers: tables named [`APPLIED`], and tables with a name of ours.
@@ -169,6 +195,23 @@ mod tests {
 
     use super::{of, tables};
     use crate::dialect::Dialect;
+
+    #[test]
+    fn a_grant_of_mysql_has_the_right_to_create_tables_or_not() {
+        for (grant, has) in [
+            ("GRANT USAGE ON *.* TO `app`@`localhost`", false),
+            (
+                "GRANT SELECT, INSERT, CREATE TEMPORARY TABLES ON `chat`.* TO `app`@`localhost`",
+                false,
+            ),
+            ("GRANT SELECT, INSERT, CREATE, DROP ON `chat`.* TO `app`@`localhost`", true),
+            ("GRANT ALL PRIVILEGES ON `chat`.* TO `app`@`localhost` WITH GRANT OPTION", true),
+            ("GRANT `owner` TO `app`@`localhost`", true),
+            ("SET DEFAULT ROLE NONE FOR `app`@`localhost`", false),
+        ] {
+            assert_eq!(super::grants_create(grant), has, "{grant}");
+        }
+    }
 
     #[test]
     fn the_tables_of_ours_are_those_of_the_migrations() {

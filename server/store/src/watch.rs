@@ -58,6 +58,14 @@ pub(crate) struct Pending {
     disk: Look<State>,
     light: Look<Result<(), StoreError>>,
     thorough: Look<Result<(), StoreError>>,
+    stuck: Stuck,
+}
+
+/// Whether a look has found that writes wait, and how many had succeeded by then.
+#[derive(Clone, Copy, Default)]
+struct Stuck {
+    is_so: bool,
+    commits: u64,
 }
 
 /// A look that may not have ended. A thread that waits for a disk cannot be called back, so a disk that
@@ -111,11 +119,11 @@ impl Watch {
     async fn look(&mut self) {
         self.look_at_lock();
         let Watch { db, disk, dependencies, pending, .. } = self;
-        let Pending { disk: disk_look, light, thorough } = pending;
+        let Pending { disk: disk_look, light, thorough, stuck } = pending;
         tokio::join!(look_at_disk(disk, disk_look, &dependencies.disk), async {
             let is_down = matches!(dependencies.store.state(), State::Down(_));
             let look = if is_down { thorough } else { light };
-            look_at_store(db, is_down, look, &dependencies.store).await;
+            look_at_store(db, is_down, look, stuck, &dependencies.store).await;
         });
     }
 
@@ -156,6 +164,7 @@ async fn look_at_store(
     db: &Db,
     is_down: bool,
     look: &mut Look<Result<(), StoreError>>,
+    stuck: &mut Stuck,
     dependency: &Dependency,
 ) {
     let committed = || db.metrics.counters.commits.load(Relaxed);
@@ -166,12 +175,20 @@ async fn look_at_store(
         outcome = probed(db, is_down, look).await;
     }
     let is_writing = committed() != before;
+    let was_stuck = stuck.is_so;
+    // Where commits succeed, the database is slow.
+    let is_stuck = db.are_stuck() && committed() == stuck.commits;
+    *stuck = Stuck { is_so: is_stuck, commits: committed() };
     let reason = |error: StoreError| match error.storage_fault() {
         Some(fault) => fault.to_string(),
         None => StorageFault::Unreachable.to_string(),
     };
     match outcome {
-        Ok(()) if db.are_stuck() => dependency.set_fault(Some(STUCK.to_owned())),
+        Ok(()) if is_stuck && (is_down || was_stuck) => {
+            dependency.set_fault(Some(STUCK.to_owned()));
+        }
+        // The next look decides.
+        Ok(()) if is_stuck => {}
         Ok(()) if is_down => dependency.set(State::Ok),
         // What a caller met meanwhile stands until a write has succeeded.
         Ok(()) => dependency.set_first(State::Ok),

@@ -236,7 +236,8 @@ impl Engine {
         self.answer_late(polling, trust);
         self.refuse_body(polling, reason);
         let Some(parked) = polling.parked.take() else { return }; // No poll waits.
-        let mut packets: Vec<Out> = std::mem::take(&mut polling.queue).into();
+        // The rest ends with the session.
+        let (mut packets, _) = polling.take_some(ANSWER_BYTES_MAX);
         if matches!(reason, CloseReason::SlowConsumer(_)) {
             packets.clear();
         }

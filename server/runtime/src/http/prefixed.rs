@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -31,6 +32,8 @@ pub(super) struct Prefixed {
     stream: Option<TcpStream>,
     closed: Closed,
     activity: Activity,
+    /// Of all connections.
+    unsent: Arc<AtomicUsize>,
 }
 
 impl Prefixed {
@@ -38,9 +41,10 @@ impl Prefixed {
         prefix: Vec<u8>,
         stream: TcpStream,
         activity: Activity,
+        unsent: Arc<AtomicUsize>,
         closed: Closed,
     ) -> Prefixed {
-        Prefixed { prefix: prefix.into(), stream: Some(stream), closed, activity }
+        Prefixed { prefix: prefix.into(), stream: Some(stream), closed, activity, unsent }
     }
 
     fn open(&mut self) -> io::Result<Pin<&mut TcpStream>> {
@@ -50,7 +54,7 @@ impl Prefixed {
     /// Reports what was written.
     fn written(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes @ 1..)) = polled {
-            self.activity.has_written(bytes);
+            self.activity.has_written(bytes, &self.unsent);
         }
         polled
     }

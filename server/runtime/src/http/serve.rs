@@ -105,7 +105,14 @@ async fn serve_now<A: App>(
     let [keep_alive, head, users_silence] =
         [settings.keep_alive_ms, settings.request_timeout_ms, settings.users_silence_ms]
             .map(|ms| Duration::from_millis(u64::from(ms)));
-    let timeouts = Timeouts { keep_alive, head, users_silence, heads: &http.heads, idle };
+    let timeouts = Timeouts {
+        keep_alive,
+        head,
+        users_silence,
+        unsent: &http.unsent,
+        heads: &http.heads,
+        idle,
+    };
     let server = Arc::clone(&http);
     let service = service_fn(move |request| answer(Arc::clone(&server), link.clone(), request));
     let is_worth_it = SizeAbove::new(COMPRESSED_BYTES_MIN)
@@ -119,7 +126,8 @@ async fn serve_now<A: App>(
     let service = service.map_request(with_identity);
     let service = TowerToHyperService::new(service);
     let closed = Closed::default();
-    let prefixed = Prefixed::new(prefix, stream, activity.clone(), closed.clone());
+    let prefixed =
+        Prefixed::new(prefix, stream, activity.clone(), Arc::clone(&http.unsent), closed.clone());
     let connection = http1::Builder::new()
         .max_headers(FIELDS_MAX)
         // What has come behind a head is in the same buffer; `is_head_too_large` is exact.
@@ -150,6 +158,7 @@ async fn serve_now<A: App>(
             }
         }
     };
+    activity.answers(0, &http.unsent);
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection of the HTTP thread failed");
     }
@@ -219,7 +228,7 @@ async fn answer<A: App>(
     link: Link,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    let activity = link.activity.clone();
+    let (activity, is_identified) = (link.activity.clone(), link.is_identified.clone());
     let _serving = activity.serve();
     let is_proxy = http.settings.policy.trusted_proxies.trusts(link.peer);
     let delays = link.delays.clone();
@@ -240,9 +249,14 @@ async fn answer<A: App>(
     if !is_proxy && (is_refused || delays.are_too_many()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    // A shorter one may be compressed, and the kernel takes it at once.
-    let bytes = response.body().size_hint().exact().filter(|bytes| *bytes > COMPRESSED_BYTES_MAX);
-    activity.answers(bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)));
+    // Of a user's session: a shorter one may be compressed, and the kernel takes it at once.
+    let bytes = response
+        .body()
+        .size_hint()
+        .exact()
+        .filter(|bytes| *bytes > COMPRESSED_BYTES_MAX && is_identified.get());
+    let bytes = bytes.map_or(0, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    activity.answers(bytes, &http.unsent);
     Ok(response)
 }
 
