@@ -7,7 +7,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `users`, `tokens` | accounts, tokens |
+//! | `users`, `tokens`, `registration` | accounts, tokens, both at once |
 //! | `password`, `hash_queue`, `hashers` | password hashes, in which order and on which threads |
 //! | `rooms`, `messages`, `reads`, `reading` | the SQL of rooms, messages, read marks, and of who is reading where |
 //! | `images` | uploaded images: files and their rows |
@@ -42,6 +42,7 @@ mod password;
 mod plan;
 mod reading;
 mod reads;
+mod registration;
 mod rooms;
 mod statement;
 mod tokens;
@@ -72,12 +73,13 @@ pub use metrics::{
 };
 pub use options::{Options, PasswordCost, Synchronous};
 pub use password::is_bcrypt;
+pub use registration::{NewUser, Registered};
 pub use rooms::RoomRow;
 pub use throng_wire::http::ClientKey;
 pub use throng_wire::image_path::{ImageFormat, ImageKind};
 pub use tokens::{TOKEN_CHARS, TokenScope, hash_token};
 pub use url::{is_database_url, is_server_url, without_secrets};
-pub use users::{NewUser, Registered, UserRow, email_key, plain_name};
+pub use users::{UserRow, email_key, plain_name};
 
 use commit::Committer;
 use db::{Db, database_file};

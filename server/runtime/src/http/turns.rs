@@ -21,8 +21,14 @@ pub(super) struct Turns {
     has_waiting: Notify,
 }
 
+/// So many connections with buffers wait before fewer new ones are let in: each has several turns before it ends.
+const BEGUN_MANY: usize = 256;
+/// Then a new one is let in once in so many passes: who is new waits for those that are always ready, but not for ever.
+const PASSES_PER_NEW: u64 = 8;
+
 #[derive(Default)]
 struct Lines {
+    passes: u64,
     /// Connections that have no buffers yet.
     new: Line,
     begun: Line,
@@ -107,8 +113,10 @@ impl Turns {
 
     /// True if any wait. Most turns are for connections that have begun, so that few have at a time.
     fn give_some(&self) -> bool {
-        let Lines { new, begun } = &mut *self.lines();
-        for of_new in [true, false, false, false] {
+        let Lines { passes, new, begun } = &mut *self.lines();
+        *passes += 1;
+        let lets_in = begun.waiting.len() < BEGUN_MANY || passes.is_multiple_of(PASSES_PER_NEW);
+        for of_new in [lets_in, false, false, false] {
             let (one, other) =
                 if of_new { (&mut *new, &mut *begun) } else { (&mut *begun, &mut *new) };
             if !one.give_one() && !other.give_one() {
@@ -170,6 +178,30 @@ mod tests {
         assert!(of_strangers.len() >= 2 * STRANGERS, "{}", of_strangers.len());
         for (at, index) in of_strangers.iter().enumerate() {
             assert_eq!(*index, at % STRANGERS, "each in its turn");
+        }
+    }
+
+    #[tokio::test]
+    async fn few_are_let_in_while_many_wait() {
+        let turns = Turns::default();
+        let (is_identified, activity) = (IsIdentified::from(false), Activity::new());
+        for waiting in [BEGUN_MANY - 1, 4 * BEGUN_MANY] {
+            // They have ended by their turn: that wakes nobody.
+            for _ in 0..1000 {
+                assert!(polled_once(turns.first()).await.is_none());
+            }
+            for _ in 0..waiting {
+                let connection = std::pin::pin!(std::future::pending::<()>());
+                let waits = turns.take(&is_identified, &activity, connection);
+                assert!(polled_once(waits).await.is_none());
+            }
+            for _ in 0..2 * PASSES_PER_NEW {
+                assert!(turns.give_some());
+            }
+            let let_in = 1000 - turns.lines().new.waiting.len() as u64;
+            let expected = if waiting < BEGUN_MANY { 2 * PASSES_PER_NEW } else { 2 };
+            assert_eq!(let_in, expected, "{waiting} waited");
+            while turns.give_some() {}
         }
     }
 
