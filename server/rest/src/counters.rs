@@ -13,7 +13,7 @@ throng_tables::metrics! {
     Counter token_lookups_refused "requests": "Requests whose token was not looked up, because their client \
         had shown too many that are not valid.";
     Gauge bodies "bodies": "Bodies of requests that are arriving, or that are being handled.";
-    Gauge bodies_bytes "bytes": "Bytes of these bodies, and 512 for each.";
+    Gauge bodies_bytes "bytes": "Bytes of these bodies, and 32 KiB for each.";
 
     [labelled]
     Counter logins_failed "logins": "Logins that failed, by why. wrong_password: or no such account; put_off: \

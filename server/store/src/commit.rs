@@ -177,7 +177,10 @@ impl Committer {
         let mut attempt = 1;
         loop {
             let mut doubtful = None;
-            let error = match self.try_batch(jobs, &mut doubtful).await {
+            let waiting = self.db.batches.begin();
+            let tried = self.try_batch(jobs, &mut doubtful).await;
+            waiting.end(&tried);
+            let error = match tried {
                 Ok(written) => return Ok(written),
                 Err(error) => error,
             };
@@ -217,7 +220,7 @@ impl Committer {
     /// that is still running.
     async fn look_up(&self, jobs: &[Job], written: &Written<'_>) -> Result<bool, StoreError> {
         let mut write = self.db.otherwise_in_time(self.db.write()).await?;
-        let found = self.db.in_time(async {
+        let found = self.db.otherwise_in_time(async {
             self.lock_rooms(&mut write, &rooms_of(jobs)).await?;
             self.is_kept(&mut write, written).await
         });
@@ -235,9 +238,9 @@ impl Committer {
         doubtful: &mut Option<Written<'j>>,
     ) -> Result<Written<'j>, StoreError> {
         let mut write = self.db.otherwise_in_time(self.db.write()).await?;
-        match self.db.in_time(self.apply(&mut write, jobs)).await {
+        match self.db.otherwise_in_time(self.apply(&mut write, jobs)).await {
             Ok(written) => {
-                if let Err(error) = self.db.in_time(write.commit()).await {
+                if let Err(error) = self.db.otherwise_in_time(write.commit()).await {
                     *doubtful = leaves_doubt(&error).then_some(written);
                     return Err(error);
                 }

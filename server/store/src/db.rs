@@ -58,6 +58,9 @@ pub(crate) struct Db {
     answer_timeout: Option<Duration>,
     pub metrics: Arc<StoreMetrics>,
     health: Dependency,
+    /// Group commits.
+    pub batches: Arc<Unanswered>,
+    /// What else is written.
     writes: Arc<Unanswered>,
 }
 
@@ -189,14 +192,18 @@ pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError
     Ok(())
 }
 
-/// Whether the tables can be written to. A lock of another client hinders no start: it is waited for, and reported, when
-/// there is something to write.
+/// Whether the tables can be written to. That another client holds a lock is no reason to give up: there may be nothing
+/// to write yet.
 async fn may_write(
     connection: &mut AnyConnection,
     dialect: Dialect,
     options: &Options,
 ) -> Result<(), StoreError> {
-    match first_answer(options, migrations::try_writing(connection, dialect)).await {
+    let trying = async {
+        migrations::has_rights(connection, dialect).await?;
+        migrations::try_writing(connection, dialect).await
+    };
+    match first_answer(options, trying).await {
         Err(error) if error.storage_fault().is_some_and(|fault| !fault.is_certain()) => {
             tracing::warn!(%error, "the tables cannot be written to now");
             Ok(())
@@ -244,6 +251,7 @@ impl Db {
             answer_timeout,
             metrics,
             health,
+            batches: Arc::default(),
             writes: Arc::default(),
         })
     }
@@ -336,9 +344,11 @@ impl Db {
         self.probe_reading().await
     }
 
-    /// Writes have waited for so long that another client must have locked what they write.
-    pub fn are_stuck(&self) -> bool {
-        self.answer_timeout.is_some() && self.writes.are_stuck()
+    /// Writes have waited for so long that another client must have locked what they write. `has_committed`: group
+    /// commits succeed meanwhile.
+    pub fn is_stuck(&self, has_committed: bool) -> bool {
+        let is_batch = !has_committed && self.batches.are_stuck();
+        self.answer_timeout.is_some() && (is_batch || self.writes.are_stuck())
     }
 
     /// Over a connection as the callers have.
@@ -357,7 +367,12 @@ impl Db {
                 // Writes a page, and no other program reads the number.
                 "PRAGMA user_version = 0"
             }
-            // A row that is there since the first migration, and that nothing else locks.
+            // A row that is there since the first migration, and that nothing else locks. What waits for a lock, or for
+            // another server, must not wait on when nobody waits for it.
+            None if self.dialect == Dialect::Postgres => {
+                "SET LOCAL lock_timeout = 600; SET LOCAL synchronous_commit = local; \
+                 UPDATE _sqlx_migrations SET execution_time = execution_time WHERE version = 1"
+            }
             None => "UPDATE _sqlx_migrations SET execution_time = execution_time WHERE version = 1",
         };
         let mut connection = self.probe.open().await?;
@@ -365,7 +380,9 @@ impl Db {
         if self.dialect != Dialect::Sqlite {
             migrations::try_writing(&mut connection, self.dialect).await?;
         }
+        // A lock says nothing of the disk, and may be held for long.
         if self.dialect == Dialect::Postgres
+            && !self.is_stuck(false)
             && let Err(error) = connection.execute(EXTEND).await.map_err(StoreError::from)
             && error.storage_fault().is_some_and(|fault| fault != StorageFault::Denied)
         {
@@ -382,15 +399,7 @@ impl Db {
     ) -> Result<T, StoreError> {
         let waiting = self.writes.begin();
         let answer = self.otherwise_in_time(answer).await;
-        let is_answer = match &answer {
-            Ok(_) => true,
-            // What the database says is an answer; that there is no connection is none.
-            Err(StoreError::Database(error)) => matches!(**error, sqlx::Error::Database(_)),
-            Err(_) => false,
-        };
-        if is_answer {
-            waiting.answered();
-        }
+        waiting.end(&answer);
         answer
     }
 

@@ -74,10 +74,11 @@ impl Dialect {
                 "SET statement_timeout = {ms}; SET idle_in_transaction_session_timeout = {ms}"
             ),
             // Fewer locks than MySQL's default; each of our statements that must see the newest row
-            // locks it. Only MariaDB reads the comment; MySQL does not have these limits.
+            // locks it. Without a limit MySQL waits for the lock of a table for a year, also when nobody waits for
+            // the answer. Only MariaDB reads the comment; MySQL does not have these limits.
             Self::Mysql => format!(
                 "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-                 SET SESSION innodb_lock_wait_timeout = {seconds} \
+                 SET SESSION innodb_lock_wait_timeout = {seconds}, lock_wait_timeout = {seconds} \
                  /*M! , max_statement_time = {seconds}, idle_transaction_timeout = {seconds} */"
             ),
         }

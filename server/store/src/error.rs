@@ -29,8 +29,8 @@ pub enum StoreError {
     #[error("the database holds tables of another program")]
     Foreign,
     /// The user of the database has not got this right.
-    #[error("denied: the user of the database has no right to {0} tables")]
-    Rights(&'static str),
+    #[error("denied: the user of the database has no right to {0}")]
+    Rights(String),
     /// The database cannot keep every text.
     #[error(
         "the encoding of the database is {0}, and messages need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"

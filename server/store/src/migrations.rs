@@ -96,6 +96,36 @@ pub(crate) async fn judge(
     Ok(is_current)
 }
 
+/// Whether the user of this connection has the rights on our tables that [`try_writing`] does not need.
+///
+/// # Errors
+/// Which not.
+pub(crate) async fn has_rights(
+    connection: &mut AnyConnection,
+    dialect: Dialect,
+) -> Result<(), StoreError> {
+    for table in tables(dialect) {
+        match dialect {
+            Dialect::Sqlite => {}
+            Dialect::Postgres => {
+                let has = |right| format!("has_table_privilege('{table}', '{right}')");
+                let rights = ["SELECT", "INSERT", "UPDATE"].map(has).join(" AND ");
+                let row = dialect.query(format!("SELECT {rights}")).fetch_one(&mut *connection);
+                if !row.await?.try_get::<bool, _>(0)? {
+                    return Err(StoreError::Rights(format!(
+                        "read, insert into and change {table}"
+                    )));
+                }
+            }
+            Dialect::Mysql => {
+                let insert = format!("INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0");
+                connection.execute(AssertSqlSafe(insert)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Whether the user of this connection may write to our tables, and whether the server takes any writing. Changes
 /// nothing.
 ///
@@ -141,7 +171,7 @@ pub(crate) async fn may_create(
             if grants.iter().any(|grant| grants_create(grant)) {
                 return Ok(());
             }
-            Err(StoreError::Rights("CREATE"))
+            Err(StoreError::Rights("create tables".to_owned()))
         }
     }
 }

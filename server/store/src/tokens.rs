@@ -63,7 +63,11 @@ impl Store {
             self.insert_token(&mut write, user, scope, hash).await?;
             write.commit().await
         };
-        self.db().retried(keep).await?;
+        match self.db().retried(keep).await {
+            // An attempt whose answer was lost has kept it.
+            Err(error) if error.is_taken() && self.has_token(hash).await? => {}
+            kept => kept?,
+        }
         Ok(token)
     }
 

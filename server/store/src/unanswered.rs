@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::{StorageFault, StoreError};
+
 /// A write that waits for longer waits for a lock, or for a server that does nothing: with two looks, half a second
 /// apart, less than the two seconds in which the server must know that it cannot serve.
 const STUCK_AFTER: Duration = Duration::from_millis(900);
@@ -22,6 +24,8 @@ struct State {
     begun: BTreeMap<u64, Instant>,
     /// When the last write was given up, unless one was answered since.
     given_up: Option<Instant>,
+    /// How long the last one took that was answered: a database that is slow is not stuck.
+    took: Duration,
 }
 
 /// One write.
@@ -46,7 +50,7 @@ impl Unanswered {
     pub fn are_stuck(&self) -> bool {
         let state = self.state();
         let oldest = state.begun.first_key_value().map(|(_, begun)| begun.elapsed());
-        oldest.is_some_and(|waits| waits > STUCK_AFTER)
+        oldest.is_some_and(|waits| waits > STUCK_AFTER.max(2 * state.took))
             || state.given_up.is_some_and(|given_up| given_up.elapsed() < GIVEN_UP_COUNTS)
     }
 
@@ -56,8 +60,17 @@ impl Unanswered {
 }
 
 impl Waiting<'_> {
-    pub fn answered(mut self) {
-        self.is_answered = true;
+    /// What the database says is an answer, but not that there is no connection, nor that it has waited for too long.
+    pub fn end<T>(mut self, outcome: &Result<T, StoreError>) {
+        self.is_answered = match outcome {
+            Ok(_) => true,
+            Err(error @ StoreError::Database(cause)) => {
+                let waited = [StorageFault::Locked, StorageFault::Unanswered].map(Some);
+                matches!(**cause, sqlx::Error::Database(_))
+                    && !waited.contains(&error.storage_fault())
+            }
+            Err(_) => false,
+        };
     }
 }
 
@@ -67,6 +80,7 @@ impl Drop for Waiting<'_> {
         state.begun.remove(&self.number);
         if self.is_answered {
             state.given_up = None;
+            state.took = self.begun.elapsed();
         } else if self.begun.elapsed() > STUCK_AFTER {
             // It was given up, here or by its caller.
             state.given_up = Some(Instant::now());
@@ -91,16 +105,34 @@ mod tests {
         assert!(writes.are_stuck());
         drop(first);
         assert!(writes.are_stuck(), "it was given up");
-        second.answered();
+        second.end(&Ok(()));
         assert!(!writes.are_stuck());
+        writes.begin().end(&Ok(()));
         let third = writes.begin();
         advance(2 * STUCK_AFTER).await;
         drop(third);
         assert!(writes.are_stuck());
-        // A caller that was not patient shows nothing.
+        // Neither a caller that does not wait nor a lost connection shows anything.
         drop(writes.begin());
+        writes.begin().end::<()>(&Err(StoreError::Closed));
         assert!(writes.are_stuck());
         advance(GIVEN_UP_COUNTS).await;
         assert!(!writes.are_stuck(), "nobody has tried for some time");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_slow_is_not_stuck() {
+        let writes = Unanswered::default();
+        for _ in 0..3 {
+            let slow = writes.begin();
+            advance(STUCK_AFTER).await;
+            slow.end(&Ok(()));
+            let next = writes.begin();
+            advance(2 * STUCK_AFTER).await;
+            assert!(!writes.are_stuck());
+            advance(Duration::from_millis(1)).await;
+            assert!(writes.are_stuck());
+            drop(next);
+        }
     }
 }

@@ -176,8 +176,7 @@ async fn look_at_store(
     }
     let is_writing = committed() != before;
     let was_stuck = stuck.is_so;
-    // Where commits succeed, the database is slow.
-    let is_stuck = db.are_stuck() && committed() == stuck.commits;
+    let is_stuck = db.is_stuck(committed() != stuck.commits);
     *stuck = Stuck { is_so: is_stuck, commits: committed() };
     let reason = |error: StoreError| match error.storage_fault() {
         Some(fault) => fault.to_string(),

@@ -24,7 +24,7 @@ pub(super) struct Turns {
 /// So many connections with buffers wait before fewer new ones are let in: each has several turns before it ends.
 const BEGUN_MANY: usize = 256;
 /// Then a new one is let in once in so many passes: who is new waits for those that are always ready, but not for ever.
-const PASSES_PER_NEW: u64 = 8;
+const PASSES_PER_NEW: u64 = 2;
 
 #[derive(Default)]
 struct Lines {
