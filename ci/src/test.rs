@@ -29,7 +29,7 @@ const STEPS: &[Step] = &[
     ("check", |_| check::in_test()),
     ("web", |_| web()),
     ("rust", rust),
-    ("e2e", |_| e2e::all()),
+    ("e2e", e2e_and_compiling_checks),
     ("conform", |_| conform::in_test()),
     ("instructions", |_| instructions::in_test()),
     ("fuzz", |_| fuzz::in_test()),
@@ -111,6 +111,19 @@ fn rust(is_wanted: &Wanted<'_>) -> Outcome<Counts> {
     let builds = BUILDS.iter().filter(|(step, _)| is_wanted(step));
     let builds = builds.map(|(step, build)| Ok((*step, build()?))).collect::<Outcome<_>>()?;
     rust::tests(builds)
+}
+
+/// The end-to-end tests mostly wait, and what judges the code by compiling it needs no test.
+fn e2e_and_compiling_checks(is_wanted: &Wanted<'_>) -> Outcome<Counts> {
+    if !is_wanted("check") {
+        return e2e::all();
+    }
+    thread::scope(|scope| {
+        let compiling = scope.spawn(check::compiling_in_test);
+        let mut counts = e2e::all()?;
+        counts.add(compiling.join().expect("a check does not panic")?);
+        Ok(counts)
+    })
 }
 
 fn web() -> Outcome<Counts> {

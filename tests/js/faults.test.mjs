@@ -274,9 +274,9 @@ describe('two nodes, and a database that answers late or not at all', () => {
     },
     lasts: 6000,
     judged: [0],
-    truth: 'up',
+    truth: 'locked',
     refuses: 'storage_unavailable',
-    promised: ['NODE-20', 'NODE-22', 'NODE-23'],
+    promised: ['NODE-20', 'NODE-22', 'NODE-23', 'REST-75'],
     saw: 'as when it is stopped; in the room no message is accepted until the database ends the transaction',
   });
 

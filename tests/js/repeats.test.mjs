@@ -1,6 +1,7 @@
 // Messages that their author sends again (CHAT-90 to CHAT-99), as the stock client does it, and after
 // everything was killed.
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
 import { Api } from './support/api.mjs';
@@ -24,6 +25,16 @@ async function scene(t, options) {
   return { server, api, author, witness, open };
 }
 
+/** Stops a process. Its threads run on for a moment: long enough to answer. */
+async function stopped(pid) {
+  process.kill(pid, 'SIGSTOP');
+  await eventually('each of its threads has stopped', async () => {
+    const tasks = await readdir(`/proc/${pid}/task`);
+    const states = await Promise.all(tasks.map((task) => readFile(`/proc/${pid}/task/${task}/stat`, 'utf8')));
+    return states.every((stat) => stat.slice(stat.lastIndexOf(')') + 2).startsWith('T'));
+  });
+}
+
 /** Counts what the client has sent. */
 function sent(client, name) {
   const counts = { packets: 0 };
@@ -39,7 +50,7 @@ for (const args of [[], ['--ephemeral']]) {
     const client = await open(author, { retries: 3, ackTimeout: 400, transports: ['websocket'] });
     assert.equal((await client.socket.emitWithAck('room', { roomid: ROOM })).ok, true);
     const counts = sent(client, 'message');
-    process.kill(server.pid, 'SIGSTOP');
+    await stopped(server.pid);
     const message = { roomid: ROOM, msg: 'once', cid: 'stock-1' };
     const answer = client.socket.emitWithAck('message', message);
     await eventually('the client has sent it three times', () => counts.packets >= 3);

@@ -15,7 +15,7 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
  * and everything must be right within 10 s with nothing lost. Answers the row of the table.
  *
  * `truth`: what the nodes in `judged` must say meanwhile: `down` (of Redis) till it ends, `passing`
- * (down for a time), `up`, or what is down so that the node is not ready, `store` or `redis`. `refuses`: the
+ * (down for a time), `up`, `locked` (the store, for a time), or what is down so that the node is not ready, `store` or `redis`. `refuses`: the
  * code that publishers get; without it no message may be refused.
  */
 export async function play(name, scene, fault) {
@@ -80,6 +80,12 @@ export async function play(name, scene, fault) {
 const isDown = ({ status, up }) => status !== 200 || up === 0;
 
 function checkTruth(seen, { truth, judged, begun }) {
+  if (truth === 'locked') {
+    const samples = seen.filter(({ node }) => judged.includes(node));
+    assert.ok(samples.some(({ status, store }) => status === 503 && /lock/.test(store)), '/ready names the lock');
+    assert.equal(samples.at(-1).status, 200, '/ready is 200 once the database has ended the transaction');
+    return;
+  }
   if (truth === 'store' || truth === 'redis') {
     const late = seen.filter(({ at }) => at > begun + NOTICED_MS);
     assert.ok(late.length > 0, 'the node was asked');
