@@ -179,14 +179,13 @@ pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError
     let ask = async {
         let mut connection = session.open().await?;
         let is_current = migrations::judge(&mut connection, dialect).await?;
-        // The file of SQLite was tried above, and may be in use.
-        if dialect != Dialect::Sqlite && !is_current {
+        if !is_current {
             migrations::may_create(&mut connection, dialect).await?;
         }
         Ok::<_, StoreError>((connection, is_current))
     };
     let (mut connection, is_current) = first_answer(options, ask).await?;
-    if dialect != Dialect::Sqlite && is_current {
+    if is_current {
         may_write(&mut connection, dialect, options).await?;
     }
     Ok(())
@@ -336,10 +335,8 @@ impl Db {
     pub async fn probe_lightly(&self) -> Result<(), StoreError> {
         self.is_in_place().await?;
         let mut write = self.write().await?;
-        if self.dialect != Dialect::Sqlite {
-            // Another client may have locked a table, or taken the right to write away. SQLite locks the file.
-            migrations::try_writing(&mut write, self.dialect).await?;
-        }
+        // Another client may have locked a table, or taken the right to write away.
+        migrations::try_writing(&mut write, self.dialect).await?;
         write.forget().await?;
         self.probe_reading().await
     }
@@ -377,9 +374,7 @@ impl Db {
         };
         let mut connection = self.probe.open().await?;
         connection.execute(write).await?;
-        if self.dialect != Dialect::Sqlite {
-            migrations::try_writing(&mut connection, self.dialect).await?;
-        }
+        migrations::try_writing(&mut connection, self.dialect).await?;
         // A lock says nothing of the disk, and may be held for long.
         if self.dialect == Dialect::Postgres
             && !self.is_stuck(false)

@@ -61,9 +61,7 @@ impl Polling {
         };
         self.bytes - if longest > bound { longest } else { 0 }
     }
-}
 
-impl Polling {
     /// The first packets, which have no more than `most` bytes together or are one, and their bytes on the account.
     pub(super) fn take_some(&mut self, most: usize) -> (Vec<Out>, usize) {
         let mut bytes = 0;

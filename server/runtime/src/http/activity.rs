@@ -16,7 +16,7 @@ const PLACE_RETRY: Duration = Duration::from_secs(1);
 
 /// How long a user may read nothing of an answer before its connection takes a place.
 const READING_PAUSE: Duration = Duration::from_secs(5);
-/// Bytes of answers that are not read yet, from which on those who read take places too.
+/// Bytes of answers that are not read yet, from which on users who read take places too.
 const UNSENT_BYTES_MAX: usize = 128 << 20;
 
 /// What a connection is doing. Clones are about the same connection.
@@ -99,7 +99,7 @@ impl Activity {
         matches!(*self.phase.borrow(), Phase::Request)
     }
 
-    /// The connection has to be polled, and whether its turn to be polled is yet to come.
+    /// Whether the connection is to be polled and its turn has not come.
     pub(super) fn set_waiting(&self, is_waiting: bool) {
         self.is_waiting.store(is_waiting, Relaxed);
     }
@@ -200,7 +200,7 @@ mod tests {
 
     const USERS_SILENCE: u64 = 45;
 
-    /// What tests change runs on a thread of its own each, but this is theirs together: they leave it as it was.
+    /// Shared by the tests: each leaves it as it was.
     static UNSENT: AtomicUsize = AtomicUsize::new(0);
 
     fn timeouts<'a>(heads: &'a Places, idle: Option<[&'a Places; 2]>) -> Timeouts<'a> {
