@@ -137,7 +137,7 @@ pub(crate) async fn try_writing(
 ) -> Result<(), StoreError> {
     // Several statements at once are one transaction. What waits for a lock must not wait on when nobody waits for it.
     let mut statements = match dialect {
-        // It locks the file, not tables, and has no users: the beginning of a transaction tells.
+        // It locks the file, not tables, and has no users: the beginning of a transaction shows both.
         Dialect::Sqlite => return Ok(()),
         Dialect::Postgres => vec!["SET LOCAL lock_timeout = 600".to_owned()],
         Dialect::Mysql => vec!["SET SESSION sql_safe_updates = 0".to_owned()],
