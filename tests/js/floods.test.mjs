@@ -53,7 +53,7 @@ describe('one node that is stopped, or flooded', () => {
       breaks: () => pause(server),
       lasts: pauseMs,
       isSilent: true,
-      promised: ['EIO-57', 'REST-75'],
+      promised: ['EIO-57', 'LIM-93', 'REST-75'],
       saw: 'nothing for as long as it lasts; then everything, and nobody is thrown out',
       afterwards: async () => {
         const before = crowd.map((client) => client.pings);

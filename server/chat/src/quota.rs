@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use throng_engine::{Bucket, Now, Rate};
+use throng_engine::{Bucket, Now, Rate, Sent};
 
 use crate::ids::UserId;
 use crate::settings::Settings;
@@ -86,17 +86,17 @@ impl Quotas {
         }
     }
 
-    pub(crate) fn take_publish(&self, now: Now, user: UserId) -> Result<(), Exceeded> {
-        self.take(&self.publishes, now, user, 1).map_err(|wait_s| Exceeded::Rate { wait_s })
+    pub(crate) fn take_publish(&self, sent: impl Into<Sent>, user: UserId) -> Result<(), Exceeded> {
+        self.take(&self.publishes, sent, user, 1).map_err(|wait_s| Exceeded::Rate { wait_s })
     }
 
-    pub(crate) fn take_join(&self, now: Now, user: UserId) -> Result<(), Exceeded> {
-        self.take(&self.joins, now, user, 1).map_err(|wait_s| Exceeded::Rate { wait_s })
+    pub(crate) fn take_join(&self, sent: impl Into<Sent>, user: UserId) -> Result<(), Exceeded> {
+        self.take(&self.joins, sent, user, 1).map_err(|wait_s| Exceeded::Rate { wait_s })
     }
 
     /// Bytes that a user writes.
-    pub(crate) fn take_bytes(&self, now: Now, user: UserId, bytes: u64) -> Result<(), Exceeded> {
-        self.take(&self.bytes, now, user, bytes).map_err(|wait_s| Exceeded::Bytes { wait_s })
+    pub(crate) fn take_bytes(&self, sent: impl Into<Sent>, user: UserId, bytes: u64) -> Result<(), Exceeded> {
+        self.take(&self.bytes, sent, user, bytes).map_err(|wait_s| Exceeded::Bytes { wait_s })
     }
 
     /// An image of so many bytes.
@@ -104,10 +104,11 @@ impl Quotas {
     /// # Errors
     /// Nothing is taken from the bytes if there were too many images, and one image if there were too
     /// many bytes.
-    pub fn take_upload(&self, now: Now, user: UserId, bytes: u64) -> Result<(), Exceeded> {
-        let uploads = self.take(&self.uploads, now, user, 1);
+    pub fn take_upload(&self, sent: impl Into<Sent>, user: UserId, bytes: u64) -> Result<(), Exceeded> {
+        let sent = sent.into();
+        let uploads = self.take(&self.uploads, sent, user, 1);
         uploads.map_err(|wait_s| Exceeded::Rate { wait_s })?;
-        self.take_bytes(now, user, bytes)
+        self.take_bytes(sent, user, bytes)
     }
 
     /// Undoes [`Quotas::take_upload`]: nothing came of it.
@@ -122,8 +123,14 @@ impl Quotas {
         self.displaced.load(Relaxed)
     }
 
-    fn take(&self, quota: &Quota, now: Now, user: UserId, units: u64) -> Result<(), u32> {
-        let taken = quota.take(now, user, units);
+    fn take(
+        &self,
+        quota: &Quota,
+        sent: impl Into<Sent>,
+        user: UserId,
+        units: u64,
+    ) -> Result<(), u32> {
+        let taken = quota.take(sent.into(), user, units);
         if taken == Ok(Place::OfAnother) {
             self.displaced.fetch_add(1, Relaxed);
         }
@@ -147,24 +154,26 @@ impl Quota {
     }
 
     /// Takes units; else answers after how many nanoseconds they could be taken.
-    fn take(&self, now: Now, user: UserId, units: u64) -> Result<Place, u64> {
+    fn take(&self, sent: Sent, user: UserId, units: u64) -> Result<Place, u64> {
         let Some(rate) = self.rate.filter(|_| units > 0) else { return Ok(Place::Free) };
-        let now_ticks = now.0 / TICK_NS;
+        let ticks = |time: Now| time.0 / TICK_NS;
+        let since_ticks = ticks(sent.since);
+        let [since, now] = [since_ticks, ticks(sent.now)].map(|ticks| Now(ticks * TICK_NS));
         let (set, tag) = (user.0 as usize % SETS, u64::from(user.0) / SETS as u64);
         let page = self.pages[set / PAGE_SETS]
             .get_or_init(|| (0..PAGE_SETS * WAYS).map(|_| AtomicU64::new(0)).collect());
         let words = &page[set % PAGE_SETS * WAYS..][..WAYS];
         for _ in 0..TRIES_MAX {
-            let (word, found) = Quota::choose(words, tag, now_ticks);
+            let (word, found) = Quota::choose(words, tag, since_ticks);
             let full_at = found & TIME_MAX;
             let is_own = found >> TIME_BITS == tag;
             // The clock of a shard stands still in a turn: another may have taken everything later than now.
             let mut bucket =
                 if is_own { Bucket::new(Now(full_at * TICK_NS)) } else { Bucket::default() };
-            bucket.take(&rate, Now(now_ticks * TICK_NS), units)?;
+            bucket.take_sent(&rate, Sent { since, now }, units)?;
             let next = tag << TIME_BITS | (bucket.full_at().0 / TICK_NS).min(TIME_MAX);
             if word.compare_exchange(found, next, Relaxed, Relaxed).is_ok() {
-                let is_displaced = !is_own && full_at > now_ticks;
+                let is_displaced = !is_own && full_at > since_ticks;
                 return Ok(if is_displaced { Place::OfAnother } else { Place::Free });
             }
         }
@@ -191,11 +200,11 @@ impl Quota {
 
     /// The user's own word, else the one whose bucket is fullest, and its value. To be forgotten by
     /// coming back a user would need others in their set who have used more than they have.
-    fn choose(words: &[AtomicU64], tag: u64, now_ticks: u64) -> (&AtomicU64, u64) {
+    fn choose(words: &[AtomicU64], tag: u64, since_ticks: u64) -> (&AtomicU64, u64) {
         let mut fullest = (&words[0], words[0].load(Relaxed));
         for word in words {
             let value = word.load(Relaxed);
-            if value >> TIME_BITS == tag && value & TIME_MAX > now_ticks {
+            if value >> TIME_BITS == tag && value & TIME_MAX > since_ticks {
                 return (word, value);
             }
             if value & TIME_MAX < fullest.1 & TIME_MAX {
@@ -228,6 +237,18 @@ mod tests {
             assert!(take(NOW.plus_ms(token_ms)));
             assert!(!take(NOW.plus_ms(token_ms)));
         }
+    }
+
+    #[test]
+    fn what_users_sent_in_a_pause_has_its_rate() {
+        let quotas = quotas();
+        let sent = Sent { since: NOW, now: NOW.plus_ms(60_000) };
+        let accepted = |sent: Sent| {
+            (0..5_000).filter(|_| quotas.take_publish(sent, UserId(1)).is_ok()).count()
+        };
+        assert_eq!(accepted(sent), 60 + 60 * 20, "a burst, and what came back meanwhile");
+        assert_eq!(accepted(sent), 0, "once");
+        assert_eq!(accepted(sent.now.plus_ms(1_000).into()), 20);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A token bucket in eight bytes (GCRA): the time at which it is full again.
 
-use crate::now::Now;
+use crate::now::{Now, Sent};
 use crate::rate::Rate;
 
 /// What has been taken at a [`Rate`]. It is full at first; the rate says how much that is.
@@ -27,8 +27,17 @@ impl Bucket {
     /// than a burst.
     #[inline]
     pub fn take(&mut self, rate: &Rate, now: Now, units: u64) -> Result<(), u64> {
-        let mut next = *self;
-        next.charge(rate, now, units);
+        self.take_sent(rate, now.into(), units)
+    }
+
+    /// The same for what was sent over some time: whatever came back in that time is there as well.
+    ///
+    /// # Errors
+    /// As [`Bucket::take`].
+    #[inline]
+    pub fn take_sent(&mut self, rate: &Rate, sent: Sent, units: u64) -> Result<(), u64> {
+        let (mut next, now) = (*self, sent.now);
+        next.charge(rate, sent.since, units);
         let wait_ns = next.open_at(rate).since(now);
         if wait_ns > 0 {
             return Err(wait_ns);
@@ -89,6 +98,18 @@ mod tests {
         assert_eq!(bucket.take(&rate(), NOW, 4), Err(100_000_000));
         assert_eq!(bucket.take(&rate(), NOW.plus_ms(100_000), 4), Err(100_000_000));
         assert_eq!(bucket, Bucket::default(), "nothing was taken");
+    }
+
+    #[test]
+    fn what_was_sent_over_some_time_has_what_came_back_in_it() {
+        let mut bucket = Bucket::default();
+        let sent = |ms| Sent { since: NOW, now: NOW.plus_ms(ms) };
+        bucket.charge(&rate(), NOW, 3);
+        for unit in 0..20 {
+            assert_eq!(bucket.take_sent(&rate(), sent(2_000), 1), Ok(()), "{unit}");
+        }
+        assert_eq!(bucket.take_sent(&rate(), sent(2_000), 1), Err(100_000_000));
+        assert_eq!(bucket.take_sent(&rate(), sent(2_100), 1), Ok(()));
     }
 
     #[test]

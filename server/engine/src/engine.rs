@@ -54,7 +54,7 @@ use crate::handshake_refusal::HandshakeRefusal;
 use crate::ids::{PipeId, PollId, SessionId, ShardId};
 use crate::items::Items;
 use crate::long_packets::LongPackets;
-use crate::now::Now;
+use crate::now::{Now, Sent};
 use crate::outbox::{Bounds, Outbox};
 use crate::settings::{Seed, Settings};
 use crate::timers::{Timer, Timers};
@@ -92,6 +92,8 @@ pub struct Engine {
     unix_ms: i64,
     /// Until then nobody is late: the shard itself was.
     late_until: Now,
+    /// The first deadline that it missed.
+    late_since: Now,
     pub(crate) outbox: Outbox,
     /// What the engine counts.
     pub counters: Counters,
@@ -150,6 +152,7 @@ impl Engine {
             now: Now::default(),
             unix_ms: 0,
             late_until: Now::default(),
+            late_since: Now::default(),
             counters: Counters::default(),
             traits,
             slots: Vec::new(),
@@ -192,6 +195,12 @@ impl Engine {
     /// The time of this turn.
     pub fn now(&self) -> Now {
         self.now
+    }
+
+    /// When what is read in this turn was sent: now, or while the shard itself was paused.
+    pub fn sent(&self) -> Sent {
+        let since = if self.now < self.late_until { self.late_since } else { self.now };
+        Sent { since, now: self.now }
     }
 
     /// The wall clock of this turn, in ms since 1970 (UTC).
@@ -305,6 +314,7 @@ impl Engine {
         if late_ns > LATE_NS_MIN {
             let most_ns = u64::from(self.settings.ping_timeout_ms) * 1_000_000;
             self.late_until = now.plus_ns(late_ns.min(most_ns));
+            self.late_since = due;
             self.counters.late_turns += 1;
         }
     }

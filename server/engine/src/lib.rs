@@ -93,7 +93,7 @@ pub use lane_slots::LaneSlots;
 pub use lanes::{Full, LANE_RETRY_MS, Lanes};
 pub use long_packets::{LongPackets, Omitted};
 pub use maps::{Keyed, Map, home_of};
-pub use now::Now;
+pub use now::{Now, Sent};
 pub use outbox::{Flushed, Outbox};
 pub use rate::Rate;
 pub use settings::{AnonymousLimits, Seed, Settings};

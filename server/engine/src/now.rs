@@ -27,3 +27,18 @@ impl Now {
         self.0.saturating_sub(earlier.0)
     }
 }
+
+/// When something was sent that is read at `now`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Not before.
+    pub since: Now,
+    /// When it is read.
+    pub now: Now,
+}
+
+impl From<Now> for Sent {
+    fn from(now: Now) -> Sent {
+        Sent { since: now, now }
+    }
+}

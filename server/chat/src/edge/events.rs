@@ -66,7 +66,7 @@ impl Edge {
             request.map_err(|(RequestError::Event(why) | RequestError::Argument(why))| why)?;
         match request {
             ClientRequest::Login => {
-                self.quotas.take_join(cx.engine.now(), identity.user)?;
+                self.quotas.take_join(cx.engine.sent(), identity.user)?;
                 self.login(session, identity.user, ack, cx);
                 Ok(())
             }
@@ -107,7 +107,7 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
-        let now = cx.engine.now();
+        let sent = cx.engine.sent();
         let rooms_max = self.settings.rooms_per_session_max as usize;
         let is_exclusive = self.is_exclusive(session, cx.engine);
         if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
@@ -115,7 +115,7 @@ impl Edge {
         }
         let entry = self.users.get(&user).expect("an identified session is listed with its user");
         let card = entry.card.clone();
-        self.quotas.take_join(now, user)?;
+        self.quotas.take_join(sent, user)?;
         let local = self.live(session);
         let client = Box::new(local.peer);
         let known = local.memberships.current(room);
@@ -180,7 +180,7 @@ impl Edge {
             return Ok(());
         }
         let membership_id = local.memberships.next_id();
-        self.quotas.take_join(cx.engine.now(), user)?;
+        self.quotas.take_join(cx.engine.sent(), user)?;
         self.send_leave_first(session, room, cx)?;
         let to = home_of(&self.keyed, room, self.shards);
         let (client, answer) = (Box::new(client), Some(ack));
@@ -196,7 +196,7 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
-        let now = cx.engine.now();
+        let sent = cx.engine.sent();
         let MessageRequest { room, msg, img, time, cid } = message;
         if msg.is_empty() && img.is_empty() {
             return Err(Refusal::InvalidArgument.into());
@@ -213,18 +213,18 @@ impl Edge {
         if local.memberships.current(room).is_none() {
             return Err(Refusal::NotMember.into());
         }
-        self.quotas.take_publish(now, user)?;
+        self.quotas.take_publish(sent, user)?;
         let image = img.judge(image_bytes_max)?;
         let mut publish = Box::new(Publish { msg, img: Box::default(), time, cid });
         let text_bytes = publish.msg.len() as u64;
         match image {
-            Image::None => self.quotas.take_bytes(now, user, text_bytes)?,
+            Image::None => self.quotas.take_bytes(sent, user, text_bytes)?,
             Image::Url(url) => {
-                self.quotas.take_bytes(now, user, text_bytes + url.len() as u64)?;
+                self.quotas.take_bytes(sent, user, text_bytes + url.len() as u64)?;
                 publish.img = url;
             }
             Image::Data { url, bytes_max } => {
-                self.quotas.take_upload(now, user, text_bytes + bytes_max as u64)?;
+                self.quotas.take_upload(sent, user, text_bytes + bytes_max as u64)?;
                 let bytes = url.held();
                 let cid = publish.cid.clone();
                 let command = Command::SaveImage { session, user, room, cid, image: url };

@@ -486,6 +486,31 @@ fn a_paused_shard_waits_for_answers_that_were_late_with_it() {
 }
 
 #[test]
+fn what_a_user_sent_to_a_paused_shard_in_time_is_not_too_fast() {
+    let mut world = World::new(1, settings());
+    let alice = world.connect(0, Some(1));
+    world.send(alice, r#"42["room",{"roomid":1}]"#);
+    let mut send_all = |world: &mut World, count| {
+        world.take(alice);
+        for number in 0..count {
+            let message = format!(r#"42{number}["message",{{"roomid":1,"msg":"{number}"}}]"#);
+            world.send_quietly(alice, &message);
+        }
+        world.run();
+        let answers = world.take(alice);
+        answers.iter().filter(|answer| answer.contains("rate_limited")).count()
+    };
+    world.advance(5_000);
+    // The next deadline is the ping, 20 s later; from then on the shard knows that it is late.
+    world.now = world.now.plus_ms(80_000);
+    assert_eq!(send_all(&mut world, 800), 0, "ten in a second are allowed");
+    assert!(send_all(&mut world, 1_000) > 0, "the pause counts once");
+    world.send_quietly(alice, "3");
+    world.advance(21_000);
+    assert_eq!(send_all(&mut world, 61), 1, "a burst, as ever");
+}
+
+#[test]
 fn a_ping_that_goes_out_late_counts_from_then() {
     let mut world = World::new(1, settings());
     let client = world.connect(0, Some(1));
