@@ -95,7 +95,12 @@ impl Quotas {
     }
 
     /// Bytes that a user writes.
-    pub(crate) fn take_bytes(&self, sent: impl Into<Sent>, user: UserId, bytes: u64) -> Result<(), Exceeded> {
+    pub(crate) fn take_bytes(
+        &self,
+        sent: impl Into<Sent>,
+        user: UserId,
+        bytes: u64,
+    ) -> Result<(), Exceeded> {
         self.take(&self.bytes, sent, user, bytes).map_err(|wait_s| Exceeded::Bytes { wait_s })
     }
 
@@ -104,7 +109,12 @@ impl Quotas {
     /// # Errors
     /// Nothing is taken from the bytes if there were too many images, and one image if there were too
     /// many bytes.
-    pub fn take_upload(&self, sent: impl Into<Sent>, user: UserId, bytes: u64) -> Result<(), Exceeded> {
+    pub fn take_upload(
+        &self,
+        sent: impl Into<Sent>,
+        user: UserId,
+        bytes: u64,
+    ) -> Result<(), Exceeded> {
         let sent = sent.into();
         let uploads = self.take(&self.uploads, sent, user, 1);
         uploads.map_err(|wait_s| Exceeded::Rate { wait_s })?;

@@ -92,7 +92,7 @@ pub struct Engine {
     unix_ms: i64,
     /// Until then nobody is late: the shard itself was.
     late_until: Now,
-    /// The first deadline that it missed.
+    /// Its last turn before that.
     late_since: Now,
     pub(crate) outbox: Outbox,
     /// What the engine counts.
@@ -307,6 +307,7 @@ impl Engine {
     /// A turn begins. When a deadline is long past, the process was paused: what clients sent in
     /// time may lie unread, so all of them get the time that the shard took for itself.
     pub(crate) fn begin(&mut self, now: Now, unix_ms: i64) {
+        let before = self.now;
         self.now = now;
         self.unix_ms = unix_ms;
         let due = self.timers.next().unwrap_or(now);
@@ -314,7 +315,7 @@ impl Engine {
         if late_ns > LATE_NS_MIN {
             let most_ns = u64::from(self.settings.ping_timeout_ms) * 1_000_000;
             self.late_until = now.plus_ns(late_ns.min(most_ns));
-            self.late_since = due;
+            self.late_since = before;
             self.counters.late_turns += 1;
         }
     }
