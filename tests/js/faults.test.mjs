@@ -161,7 +161,7 @@ describe('one redis, two nodes', () => {
     judged: [0],
     truth: 'up',
     promised: OF_A_NODE,
-    saw: 'its people hear nothing, and leave for the others when the lease ends; all come back',
+    saw: 'its people receive nothing, and leave for the others when the lease ends; all come back',
   });
 
   fault('a node killed (kill -9), started again', {
