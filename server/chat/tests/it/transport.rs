@@ -490,7 +490,7 @@ fn what_a_user_sent_to_a_paused_shard_in_time_is_not_too_fast() {
     let mut world = World::new(1, settings());
     let alice = world.connect(0, Some(1));
     world.send(alice, r#"42["room",{"roomid":1}]"#);
-    let mut send_all = |world: &mut World, count| {
+    let send_all = |world: &mut World, count| {
         world.take(alice);
         for number in 0..count {
             let message = format!(r#"42{number}["message",{{"roomid":1,"msg":"{number}"}}]"#);
