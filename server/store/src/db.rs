@@ -19,6 +19,7 @@ use crate::disk::take_bytes;
 use crate::fault::is_transient;
 use crate::file::OpenFile;
 use crate::migrations;
+use crate::rehearsal::rehearse;
 use crate::unanswered::Unanswered;
 use crate::url::without_secrets;
 use crate::{Options, StorageFault, StoreError, StoreMetrics, Synchronous};
@@ -331,12 +332,19 @@ impl Db {
         self.file.as_ref().map_or(Ok(()), |open| open.file.was_in_place())
     }
 
-    /// Whether rows can be read and a transaction can begin. Leaves no trace on the disk, so it can be repeated for ever.
+    /// Whether rows can be read, the rights are there, and a transaction can begin. Leaves no trace on the disk, so it can be repeated for ever.
     pub async fn probe_lightly(&self) -> Result<(), StoreError> {
         self.is_in_place().await?;
         let mut write = self.write().await?;
         // Another client may have locked a table, or taken the right to write away.
-        migrations::try_writing(&mut write, self.dialect).await?;
+        let probing = async {
+            migrations::has_rights(&mut write, self.dialect).await?;
+            migrations::try_writing(&mut write, self.dialect).await
+        };
+        if let Err(error) = probing.await {
+            write.undo(&error).await;
+            return Err(error);
+        }
         write.forget().await?;
         self.probe_reading().await
     }
@@ -374,7 +382,9 @@ impl Db {
         };
         let mut connection = self.probe.open().await?;
         connection.execute(write).await?;
+        migrations::has_rights(&mut connection, self.dialect).await?;
         migrations::try_writing(&mut connection, self.dialect).await?;
+        rehearse(&mut connection, self.dialect).await?;
         // A lock says nothing of the disk, and may be held for long.
         if self.dialect == Dialect::Postgres
             && !self.is_stuck(false)

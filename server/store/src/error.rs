@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::fault::is_taken;
+
 /// A call failed; nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -75,7 +77,7 @@ impl StoreError {
     /// The unique key exists already.
     pub(crate) fn is_taken(&self) -> bool {
         let Self::Database(error) = self else { return false };
-        matches!(error.as_ref(), sqlx::Error::Database(error) if error.is_unique_violation())
+        matches!(error.as_ref(), sqlx::Error::Database(error) if is_taken(error.as_ref()))
     }
 }
 

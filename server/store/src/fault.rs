@@ -25,6 +25,9 @@ pub enum StorageFault {
     Damaged,
     /// The file or the server may not be used by this user.
     Denied,
+    /// The database refuses a statement of ours for a reason of its own: a trigger, a sequence that gives numbers out
+    /// again, a table that was changed.
+    Refused,
     /// The database file or its log is no longer under its name.
     Replaced,
     /// A lock of the database is not released: another program holds it, or a write of our own that the disk
@@ -46,6 +49,7 @@ impl fmt::Display for StorageFault {
             Self::Damaged => "the database is damaged",
             Self::Replaced => "the database file or its log was removed or replaced",
             Self::Denied => "access to the storage is denied",
+            Self::Refused => "the database refuses what is written: the log has its words",
             Self::Locked => "the database stays locked, by another program or by a write that the disk has not finished",
             Self::Unreachable => "there is no connection to the database",
             Self::Unanswered => "the database does not answer in time",
@@ -83,7 +87,10 @@ impl StorageFault {
             }
             sqlx::Error::WorkerCrashed => Some(Self::Io),
             sqlx::Error::PoolTimedOut => Some(Self::Unanswered),
-            sqlx::Error::Database(error) => Self::of_answer(error.as_ref()),
+            sqlx::Error::Database(error) => {
+                let refused = || is_refusal(error.as_ref()).then_some(Self::Refused);
+                Self::of_answer(error.as_ref()).or_else(refused)
+            }
             _ => None,
         }
     }
@@ -158,11 +165,11 @@ impl StoreError {
             Self::Unanswered => Some(StorageFault::Unanswered),
             Self::LowDisk => Some(StorageFault::Full),
             Self::Replaced(_) => Some(StorageFault::Replaced),
+            Self::Rights(_) => Some(StorageFault::Denied),
             Self::Busy(_)
             | Self::Closed
             | Self::Migration(_)
             | Self::Encoding(_)
-            | Self::Rights(_)
             | Self::Foreign
             | Self::Corrupt(_)
             | Self::Url(_)
@@ -181,7 +188,8 @@ fn has_no_descriptor(error: Errno) -> bool {
 pub(crate) fn breaks_connection(error: &StoreError) -> bool {
     match error {
         StoreError::Database(error) if matches!(error.as_ref(), sqlx::Error::Database(_)) => {
-            StorageFault::of_database(error).is_some()
+            let fault = StorageFault::of_database(error);
+            fault.is_some_and(|fault| fault != StorageFault::Refused)
         }
         // The connection may be all that keeps the file.
         StoreError::Corrupt(_) | StoreError::Replaced(_) => false,
@@ -233,6 +241,33 @@ pub(crate) fn is_transient(error: &StoreError) -> bool {
 fn is_conflict(error: &dyn DatabaseError) -> bool {
     matches!(error.code().as_deref(), Some("40001" | "40P01"))
         || matches!(mysql_number(error), Some(1205 | 1213))
+}
+
+/// A row with this unique key exists already, which a caller may have asked for. That of a number which the database
+/// gave itself is no such key.
+pub(crate) fn is_taken(error: &dyn DatabaseError) -> bool {
+    const SQLITE_CONSTRAINT_UNIQUE: &str = "2067";
+    let is_numbered = if error.try_downcast_ref::<SqliteError>().is_some() {
+        error.code().as_deref() != Some(SQLITE_CONSTRAINT_UNIQUE)
+    } else if mysql_number(error).is_some() {
+        error.message().ends_with("PRIMARY'")
+    } else {
+        error.constraint().is_some_and(|name| name.ends_with("_pkey"))
+    };
+    error.is_unique_violation() && !is_numbered
+}
+
+/// Whether the database refuses a statement although nothing that a caller sent, and no other transaction, is why.
+fn is_refusal(error: &dyn DatabaseError) -> bool {
+    /// Values that do not fit, and transactions that lost.
+    const OF_CALLERS: [&str; 2] = ["22", "40"];
+    const SQLITE_TOO_BIG: u32 = 18;
+    let code = error.code().unwrap_or_default();
+    let is_of_caller = match error.try_downcast_ref::<SqliteError>() {
+        Some(_) => code.parse().is_ok_and(|code: u32| code & 0xff == SQLITE_TOO_BIG),
+        None => OF_CALLERS.iter().any(|class| code.starts_with(class)),
+    };
+    !is_of_caller && !is_conflict(error) && !is_shutdown(error) && !is_taken(error)
 }
 
 /// The server or its operator closed the connection.

@@ -43,6 +43,7 @@ mod plan;
 mod reading;
 mod reads;
 mod registration;
+mod rehearsal;
 mod rooms;
 mod statement;
 mod tokens;

@@ -262,7 +262,7 @@ fn all_sessions_of_a_user_share_one_rate() {
     world.send(again, event);
     assert_eq!(acks(&mut world, again), 0);
     world.advance(1_500);
-    assert_eq!(acks(&mut world, again), 1);
+    assert_eq!(acks(&mut world, again), 2, "it was not read before");
     // Nobody owes anything any more.
     world.close(again, PipeEnd::Eof);
     world.advance(5_000);
@@ -272,6 +272,27 @@ fn all_sessions_of_a_user_share_one_rate() {
     assert_eq!(acks(&mut world, last), 190);
     world.send(last, event);
     assert_eq!(acks(&mut world, last), 1);
+}
+
+/// To close what comes back at once would cost the shard more than its client.
+#[test]
+fn what_other_sessions_of_a_user_have_caused_closes_none() {
+    let limits = throng_engine::Settings { work_per_s: 100, work_burst: 200, ..Default::default() };
+    let mut world = World::new(1, with_engine(limits));
+    let tabs: Vec<_> = (0..20).map(|_| world.connect(0, Some(1))).collect();
+    for tab in &tabs {
+        (0..150).for_each(|_| world.send_quietly(*tab, r#"421["nothing"]"#));
+    }
+    world.run();
+    // They owe 28 s.
+    assert!(!has_ended(&world));
+    let late = world.connect(0, Some(1));
+    world.send(late, r#"421["nothing"]"#);
+    world.advance(10_000);
+    assert!(!world.take(late).iter().any(|packet| packet.starts_with("431")), "it waits as well");
+    world.advance(20_000);
+    assert!(world.take(late).iter().any(|packet| packet.starts_with("431")));
+    assert!(!has_ended(&world));
 }
 
 #[test]

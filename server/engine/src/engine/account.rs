@@ -18,7 +18,7 @@ pub(crate) struct Account {
     pub(super) identify_by: Now,
     /// Whose session it is, if the application knows.
     pub(super) owner: Option<Owner>,
-    /// The work that the session may cause, unless its owner has one for all of theirs.
+    /// The work that the session may cause; its owner has another for all of theirs.
     pub(super) work: Bucket,
     /// Units of work since it last waited, while its client address owes.
     pub(super) unpaid: u32,

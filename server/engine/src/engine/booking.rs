@@ -71,10 +71,13 @@ impl Engine {
     /// The application knows whose session it is: all sessions of one owner share one rate of work. Nothing
     /// happens when the session has ended.
     pub fn set_owner(&mut self, id: SessionId, owner: Owner) {
+        let is_new = self.session(id).is_some_and(|session| session.account.owner.is_none());
+        let owed = if is_new { self.owed(id) } else { 0 };
         self.set_trust(id, Trust::Identified);
         let Some(session) = self.session_mut(id) else { return };
         let before = session.account.owner.replace(owner);
         self.owners.enter(owner);
+        self.charge_owner(id, owner, owed);
         if let Some(before) = before {
             self.leave_owner(before);
         }

@@ -2,6 +2,7 @@
 //! read later.
 
 use super::addresses::AddressRates;
+use super::owners::Owner;
 use super::pipe::Role;
 use super::trust::Trust;
 use super::{CloseReason, Engine};
@@ -63,23 +64,44 @@ fn bytes_per_unit(trust: Trust) -> usize {
 impl Engine {
     /// Books work: one unit for each packet of the client, and one more for every 4 KiB, or 1 KiB where the user is not
     /// known, whether they became a packet or not. A session that has used up its rate, or its owner's, is read later;
-    /// one far beyond it is ended.
+    /// one that is far beyond it by itself is ended. What other sessions of its owner have caused ends none: to come
+    /// back costs a client less than it costs the shard.
     pub(super) fn charge(&mut self, id: SessionId, units: u32) {
         let now = self.now;
         let Some(session) = self.session(id) else { return }; // What it sent before has ended it.
         let Some(rate) = self.work_rates.of(session.trust()).copied() else { return }; // There is no limit.
         let units = if is_armed(Canary::FreeWork) { 0 } else { units };
-        let work = match self.live(id).account.owner {
-            Some(owner) => self.owners.work_mut(owner),
-            None => &mut self.live_mut(id).account.work,
-        };
-        work.charge(&rate, now, units.into());
-        let read_at = work.open_at(&rate);
+        let account = &mut self.live_mut(id).account;
+        account.work.charge(&rate, now, units.into());
+        let (owner, own_at) = (account.owner, account.work.open_at(&rate));
+        let read_at = owner.map_or(own_at, |owner| {
+            let work = self.owners.work_mut(owner);
+            work.charge(&rate, now, units.into());
+            work.open_at(&rate)
+        });
         let is_late = self.charge_address(id, units);
-        if read_at > now.plus_ms(DEBT_MS_MAX) {
+        if own_at > now.plus_ms(DEBT_MS_MAX) {
             let setting = self.live(id).trust().work_setting();
             self.end(id, CloseReason::Limit(setting));
         } else if (is_late || read_at > now) && self.owing.last() != Some(&id) {
+            self.owing.push(id);
+        }
+    }
+
+    /// The units that the session has taken and that have not come back.
+    pub(super) fn owed(&self, id: SessionId) -> u64 {
+        let Some(session) = self.session(id) else { return 0 }; // It ended.
+        let Some(rate) = self.work_rates.of(session.trust()) else { return 0 }; // There is no limit.
+        session.account.work.full_at().since(self.now) / rate.cost_ns(1)
+    }
+
+    /// The owner of this session pays for what it took while it was not known whose it is, and it waits if its owner
+    /// owes.
+    pub(super) fn charge_owner(&mut self, id: SessionId, owner: Owner, units: u64) {
+        let Some(rate) = self.work_rates.of(Trust::Identified) else { return }; // There is no limit.
+        let work = self.owners.work_mut(owner);
+        work.charge(rate, self.now, units);
+        if work.open_at(rate) > self.now && self.owing.last() != Some(&id) {
             self.owing.push(id);
         }
     }
