@@ -12,6 +12,7 @@
 //! flood of publications does not delay the HTTP thread. No shard ever waits for it.
 
 mod actor;
+mod cause;
 mod database;
 mod inputs;
 mod log;
@@ -29,8 +30,7 @@ use throng_redis::egress::Egress;
 use throng_redis::ingress::Ingress;
 use throng_redis::names::RoomNames;
 use throng_redis::orders::Executor;
-use throng_redis::{Commands, Connector, Failure, rights};
-use tokio::net::TcpStream;
+use throng_redis::{Commands, Connector, Failure, obstacle, rights};
 use tokio::sync::{mpsc, oneshot};
 
 pub use database::StoreDatabase;
@@ -140,8 +140,9 @@ impl Backplane {
     /// Tries what a node does, to find a wrong password or a missing right at once.
     ///
     /// # Errors
-    /// [`StartError::RedisLogin`] when Redis rejects the login, [`StartError::RedisRights`] when its user may not do
-    /// what a node does, [`StartError::NoRedis`] when it cannot be reached or does not answer as Redis does.
+    /// [`StartError::RedisLogin`] when Redis rejects the login, [`StartError::RedisSettings`] when it refuses the
+    /// database of the URL, [`StartError::RedisRights`] when its user may not do what a node does,
+    /// [`StartError::NoRedis`] when it cannot be reached or does not answer as Redis does.
     pub async fn probe(&self) -> Result<(), StartError> {
         let BackplaneConfig { redis: settings, cluster, .. } = &self.config;
         let redis = &settings.url;
@@ -156,6 +157,9 @@ impl Backplane {
             Err(failure @ (Failure::Unauthenticated | Failure::Denied)) => {
                 Err(StartError::RedisLogin { url: redis.to_string(), failure })
             }
+            Err(Failure::NoDatabase(words)) => Err(StartError::RedisSettings(format!(
+                "cannot use the database in {redis}: Redis says {words:?}"
+            ))),
             Err(failure) => Err(StartError::NoRedis {
                 url: redis.to_string(),
                 cause: self.cause(&failure).await,
@@ -163,33 +167,37 @@ impl Backplane {
         }
     }
 
-    /// What may become wrong though a node can start.
+    /// What is wrong, or may become wrong, though a node can start.
     pub async fn warning(&self) -> Option<String> {
-        rights::evicts_any_key(&self.commands).await.then(|| {
+        let prefix = &self.config.cluster.prefix;
+        let unwritable = rights::unwritable(&self.commands, prefix).await;
+        let evicts = rights::evicts_any_key(&self.commands).await.then(|| {
             "Redis drops keys of rosters when its memory is full: set maxmemory-policy to noeviction or volatile-lru"
                 .to_owned()
-        })
+        });
+        let warnings: Vec<String> =
+            unwritable.map(|state| state.to_string()).into_iter().chain(evicts).collect();
+        (!warnings.is_empty()).then(|| warnings.join("; "))
     }
 
-    /// A failure in words, with what the system says of the first address that cannot be reached.
+    /// A failure in words, with what the system or Redis says of the first address that cannot be used.
     async fn cause(&self, failure: &Failure) -> String {
         let redis = &self.config.redis;
-        for host in redis.url.hosts() {
-            let at = (host.name.as_str(), host.port);
-            let connected =
-                tokio::time::timeout(redis.connect_timeout(), TcpStream::connect(at)).await;
-            if let Ok(Err(error)) = connected {
-                return format!("{failure} to {}:{}: {error}", host.name, host.port);
-            }
+        if let Some(obstacle) = obstacle::find(&redis.url, redis.connect_timeout()).await {
+            return obstacle.to_string();
         }
         match failure {
-            Failure::Down | Failure::Unexpected if redis.url.is_tls => {
-                format!("{failure}: what listens there does not answer as Redis does over TLS")
-            }
             Failure::Down | Failure::Unexpected => {
-                format!("{failure}: what listens there does not answer as Redis does")
+                let tls = if redis.url.is_tls { " over TLS" } else { "" };
+                format!("{failure}: what listens there does not answer as Redis does{tls}")
             }
-            _ => failure.to_string(),
+            Failure::Timeout
+            | Failure::OutOfMemory
+            | Failure::Unauthenticated
+            | Failure::Denied
+            | Failure::NotWritable(_)
+            | Failure::NoDatabase(_)
+            | Failure::Refused(_) => failure.to_string(),
         }
     }
 

@@ -71,6 +71,40 @@ struct Entry {
     need: Need,
     state: State,
     since: Instant,
+    /// The log says that it is down.
+    is_logged: bool,
+}
+
+/// What the log says of a change.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Down(String),
+    WorksAgain { after: Duration },
+}
+
+impl Entry {
+    /// A state that is pending gets no line: nothing has failed, or the log says already what has.
+    fn change(&mut self, state: State) -> Option<Line> {
+        if self.state == state {
+            return None;
+        }
+        let lasted = self.since.elapsed();
+        if (self.state == State::Ok) != (state == State::Ok) {
+            self.since = Instant::now();
+        }
+        self.state = state;
+        match &self.state {
+            State::Down(reason) => {
+                self.is_logged = true;
+                Some(Line::Down(reason.clone()))
+            }
+            State::Ok if self.is_logged => {
+                self.is_logged = false;
+                Some(Line::WorksAgain { after: lasted })
+            }
+            State::Ok | State::Pending(_) => None,
+        }
+    }
 }
 
 /// Sets the state of one dependency. A clone sets the same.
@@ -88,7 +122,7 @@ impl Health {
         let mut entries = self.entries();
         if !entries.iter().any(|entry| entry.name == name) {
             let state = State::Pending("starting");
-            entries.push(Entry { name, need, state, since: Instant::now() });
+            entries.push(Entry { name, need, state, since: Instant::now(), is_logged: false });
         }
         drop(entries);
         Dependency { health: self.clone(), name }
@@ -133,22 +167,15 @@ impl Dependency {
             .iter_mut()
             .find(|entry| entry.name == self.name)
             .expect("a dependency is added before its state is set, and stays");
-        if entry.state == state {
-            return;
-        }
-        let before = std::mem::replace(&mut entry.state, state.clone());
-        let lasted = entry.since.elapsed();
-        if (before == State::Ok) != (state == State::Ok) {
-            entry.since = Instant::now();
-        }
+        let line = entry.change(state);
         drop(entries);
-        match (before, state) {
-            (_, State::Down(reason)) => tracing::warn!(dependency = self.name, reason, "down"),
-            (State::Down(_), State::Ok) => {
-                let down_ms = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+        match line {
+            Some(Line::Down(reason)) => tracing::warn!(dependency = self.name, reason, "down"),
+            Some(Line::WorksAgain { after }) => {
+                let down_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(dependency = self.name, down_ms, "works again");
             }
-            (_, State::Ok | State::Pending(_)) => {}
+            None => {}
         }
     }
 
@@ -220,5 +247,22 @@ mod tests {
         assert_eq!(health.entries()[0].since, since);
         store.set_fault(None);
         assert_ne!(health.entries()[0].since, since);
+    }
+
+    #[test]
+    fn a_start_is_not_logged_and_the_end_of_an_outage_is_logged_once() {
+        let health = Health::default();
+        let redis = health.depends_on("redis", Need::Required);
+        let change = |state: State| health.entries()[0].change(state);
+        assert_eq!(change(State::Pending("joining")), None);
+        assert!(!redis.is_ok() && !health.is_ready());
+        assert_eq!(change(State::Ok), None, "it starts");
+        let down = || State::Down("no answer".into());
+        assert_eq!(change(down()), Some(Line::Down("no answer".into())));
+        assert_eq!(change(down()), None);
+        assert_eq!(change(State::Pending("joining")), None);
+        assert!(matches!(change(State::Ok), Some(Line::WorksAgain { .. })), "after a way back too");
+        assert_eq!(change(State::Pending("joining")), None);
+        assert_eq!(change(State::Ok), None, "nothing has failed");
     }
 }

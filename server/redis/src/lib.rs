@@ -15,7 +15,8 @@
 //! | `orders`, `reader` | the orders of the cluster's state machine; blocking reads of the logs |
 //! | `adapter`, `names` | the adapter's format and channels; names of rooms and users |
 //! | `ingress`, `egress`, `counters` | broadcasts of other programs, our messages for them, and their counters |
-//! | `failure` | why a command failed |
+//! | `failure`, `unwritable`, `obstacle` | why a command, writes, or a connection failed |
+//! | `rights` | what a node may do and Redis takes, tried at the start |
 //!
 //! Every call has a time limit. Nothing scans or empties the database, and no log shows a password.
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod failure;
 pub mod ingress;
 pub mod link;
 pub mod names;
+pub mod obstacle;
 pub mod orders;
 pub mod pool;
 mod reader;
@@ -37,6 +39,7 @@ mod reply;
 pub mod rights;
 pub mod script;
 pub mod settings;
+pub mod unwritable;
 
 pub use address::Address;
 pub use call::Call;
@@ -44,3 +47,4 @@ pub use connector::Connector;
 pub use failure::Failure;
 pub use pool::Commands;
 pub use settings::Settings;
+pub use unwritable::Unwritable;

@@ -272,6 +272,7 @@ fn order_failure(failure: &Failure) -> OrderFailure {
         Failure::Down
         | Failure::Timeout
         | Failure::NotWritable(_)
+        | Failure::NoDatabase(_)
         | Failure::Unauthenticated
         | Failure::Unexpected => OrderFailure::Broken { why },
     }

@@ -1,4 +1,5 @@
-//! What the Redis user of a node may do, tried with commands that change nothing.
+//! What the Redis user of a node may do, and whether Redis takes its writes, tried with commands that leave nothing
+//! behind.
 
 use std::time::Duration;
 
@@ -6,10 +7,12 @@ use tokio::time::timeout;
 
 use crate::adapter::Channels;
 use crate::reply::text;
-use crate::{Call, Commands, Connector, Failure};
+use crate::{Call, Commands, Connector, Failure, Unwritable};
 
 /// The field of a hash that nobody writes.
 const FIELD: &str = "throng.probe";
+/// When the key of a probe expires that was not deleted, in milliseconds.
+const PROBE_MS: u32 = 1_000;
 
 /// The first right that is missing, such as `to write socket_id`.
 ///
@@ -22,7 +25,7 @@ pub async fn missing(
     channels: &Channels,
     wait: Duration,
 ) -> Result<Option<String>, Failure> {
-    let [own, map] = [prefix, map_prefix].map(|prefix| format!("{prefix}probe"));
+    let [own, map] = [prefix, map_prefix].map(probe_key);
     let needed = [
         (format!("to read {prefix}*"), Call::new("GET", &own)),
         (format!("to write {prefix}*"), Call::new("HDEL", &own).arg(FIELD)),
@@ -34,6 +37,8 @@ pub async fn missing(
     for (right, call) in needed {
         match commands.call(call).await {
             Err(Failure::Denied) => return Ok(Some(right)),
+            // Redis looks at rights first, so the right is there: see [`unwritable`].
+            Err(failure) if failure.unwritable().is_some() => {}
             Err(failure) if failure.breaks_connection() => return Err(failure),
             // The key may not be there, or be of another program.
             Ok(_) | Err(_) => {}
@@ -49,6 +54,23 @@ pub async fn missing(
         Err(failure) => Err(failure),
         Ok(()) => Ok(None),
     }
+}
+
+/// Why Redis refuses writes for now, though the user may write. `None` too if there is no answer.
+///
+/// A Redis that is full still executes commands that only remove, so this sets a key. That expires if the connection
+/// ends before it is deleted.
+pub async fn unwritable(commands: &Commands, prefix: &str) -> Option<Unwritable> {
+    let key = probe_key(prefix);
+    let set = Call::new("SET", &key).arg("").arg("PX").arg(PROBE_MS);
+    match commands.run(&[set, Call::new("DEL", &key)]).await {
+        Ok(answers) => answers.into_iter().find_map(|answer| answer.err()?.unwritable()),
+        Err(failure) => failure.unwritable(),
+    }
+}
+
+fn probe_key(prefix: &str) -> String {
+    format!("{prefix}probe")
 }
 
 /// Whether Redis, when its memory is full, drops any key: rosters and registrations as well. False if its user may

@@ -2,6 +2,8 @@
 
 use throng_cluster::Note;
 
+use super::cause::cause;
+
 pub(super) fn write(note: Note) {
     match note {
         Note::Joined { node, incarnation } => {
@@ -13,8 +15,12 @@ pub(super) fn write(note: Note) {
         Note::Lapsed { incarnation, why } => {
             tracing::warn!(incarnation, why, "incarnation ended; joining again")
         }
-        Note::Down { why } => tracing::warn!(why, "Redis is unavailable; continuing without it"),
-        Note::Up { after_ms } => tracing::info!(after_ms, "Redis is available again"),
+        Note::Down { why } => {
+            let cause = cause(why);
+            tracing::warn!(why, cause, "Redis is unavailable; continuing without it");
+        }
+        // The first time too, after the start.
+        Note::Up { after_ms } => tracing::info!(after_ms, "Redis is available"),
         Note::PeerJoined { incarnation } => tracing::info!(incarnation, "another node joined"),
         Note::PeerGone { incarnation } => tracing::info!(incarnation, "another node left"),
         Note::Swept { incarnation } => {

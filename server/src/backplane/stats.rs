@@ -1,10 +1,18 @@
 //! What the backplane publishes for `/ready` and the metrics.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use throng_cluster::Status;
 use throng_health::{Dependency, State};
 use throng_redis::counters::Counters;
+
+use super::cause::{JOINING, cause};
+
+/// A node that has not joined after this time is not just starting.
+const START: Duration = Duration::from_secs(5);
 
 throng_tables::metrics! {
     /// The state of this node among others.
@@ -51,16 +59,28 @@ impl From<&Status> for NodeGauges {
 pub struct RedisStats {
     status: Mutex<Status>,
     redis: Dependency,
+    started: Instant,
+    has_joined: AtomicBool,
     pub adapter: Arc<Counters>,
 }
 
 impl RedisStats {
     pub(super) fn new(redis: Dependency) -> RedisStats {
-        RedisStats { status: Mutex::default(), redis, adapter: Arc::default() }
+        RedisStats {
+            status: Mutex::default(),
+            redis,
+            started: Instant::now(),
+            has_joined: AtomicBool::new(false),
+            adapter: Arc::default(),
+        }
     }
 
     pub(super) fn publish(&self, status: Status) {
-        self.redis.set(state(&status));
+        if status.is_up {
+            self.has_joined.store(true, Relaxed);
+        }
+        let is_starting = !self.has_joined.load(Relaxed) && self.started.elapsed() < START;
+        self.redis.set(state(&status, is_starting));
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
@@ -69,11 +89,60 @@ impl RedisStats {
     }
 }
 
-fn state(status: &Status) -> State {
+/// `is_starting`: to join takes a moment, and is no fault.
+fn state(status: &Status, is_starting: bool) -> State {
     match (status.is_up, status.why) {
         (true, _) if status.is_announced => State::Ok,
-        (true, _) => State::Pending("joining"),
+        (true, _) => State::Pending(JOINING),
         (false, "") => State::Pending("starting"),
-        (false, why) => State::Down(why.to_owned()),
+        (false, JOINING) if is_starting => State::Pending(JOINING),
+        (false, why) => State::Down(cause(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use throng_cluster::Status;
+    use throng_health::{Health, Need, State};
+
+    use super::{RedisStats, START, state};
+
+    fn shown(why: &'static str, is_starting: bool) -> String {
+        state(&Status { why, ..Status::default() }, is_starting).to_string()
+    }
+
+    #[test]
+    fn a_node_that_starts_is_joining_and_a_fault_is_down_with_its_cause() {
+        let late = "down: this node has not joined the other nodes yet";
+        for (why, is_starting, expected) in [
+            ("joining", true, "joining"),
+            ("joining", false, late),
+            ("down", true, "down: there is no connection to Redis"),
+            ("oom", true, "down: Redis is full (maxmemory is reached)"),
+            ("oom", false, "down: Redis is full (maxmemory is reached)"),
+            ("WRONGTYPE", false, "down: Redis answers with an error: WRONGTYPE"),
+        ] {
+            assert_eq!(shown(why, is_starting), expected, "{why} {is_starting}");
+        }
+    }
+
+    #[test]
+    fn a_start_is_not_ready_and_is_no_fault_until_the_node_has_joined_or_five_seconds_have_passed() {
+        let health = Health::default();
+        let mut stats = RedisStats::new(health.depends_on("redis", Need::Required));
+        let joining = Status { why: "joining", ..Status::default() };
+        stats.publish(joining.clone());
+        assert_eq!(health.state("redis"), Some(State::Pending("joining")));
+        assert!(!health.is_ready());
+
+        stats.started -= START;
+        stats.publish(joining.clone());
+        assert!(matches!(health.state("redis"), Some(State::Down(_))), "it takes too long");
+
+        let stats = RedisStats::new(health.depends_on("redis", Need::Required));
+        stats.publish(Status { is_up: true, is_announced: true, ..Status::default() });
+        assert!(health.is_ready());
+        stats.publish(joining);
+        assert!(matches!(health.state("redis"), Some(State::Down(_))), "it had joined");
     }
 }

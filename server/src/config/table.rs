@@ -1,13 +1,17 @@
 //! The settings of the binary itself. Those of the engine and the chat, the shard loop, the REST API,
 //! the store, the cluster and Redis stand in their own crates and modules, next to what they set.
 
+mod engine_path;
+pub(super) mod log_filter;
+mod origin;
+
+use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use throng_runtime::defaults;
 use throng_tables::settings::{Kind, Raw, Value};
 use throng_wire::http::{REQUEST_TIMEOUT_MS, TrustedProxy};
-use tracing_subscriber::filter::LevelFilter;
 
 throng_tables::settings! {
     /// Where and whom the process serves.
@@ -63,9 +67,11 @@ throng_tables::settings! {
     /// Connections of http.trusted_proxies begin with a header of the PROXY protocol, version 1 or 2;
     /// those without one are refused.
     proxy_protocol: bool = false;
-    /// Paths that serve Socket.IO.
+    /// Paths that serve Socket.IO. None of them is a path of the API, of the web client or of operation,
+    /// such as /health.
     engine_paths: Vec<EnginePath> = vec![EnginePath("/socket.io".into()), EnginePath("/ws".into())];
-    /// Origins of other sites whose pages may connect and call the API.
+    /// Origins of other sites whose pages may connect and call the API: http or https, a host and perhaps a
+    /// port, without a path.
     allowed_origins: Vec<Origin> = Vec::new();
 
     ["shard"]
@@ -137,9 +143,9 @@ impl Value for DatabaseUrl {
     }
 }
 
-/// Declares a text that must fulfil a condition: `parse` answers what is kept of it.
+/// Declares a text that must fulfil a condition: `parse` answers what is kept of it, or why it does not.
 macro_rules! checked_texts {
-    ($($(#[$meta:meta])* $name:ident: $allowed:literal, $parse:expr;)+) => {$(
+    ($($(#[$meta:meta])* $name:ident: $allowed:literal, $parse:path;)+) => {$(
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name(pub String);
@@ -153,12 +159,15 @@ macro_rules! checked_texts {
             }
 
             fn read(raw: &Raw, (): &()) -> Option<Self> {
-                let parse: fn(&str) -> Option<&str> = $parse;
-                parse(raw.text()?).map(|text| $name(text.to_owned()))
+                $parse(raw.text()?).ok().map($name)
             }
 
             fn show(&self) -> String {
                 self.0.clone()
+            }
+
+            fn show_wrong(raw: &Raw) -> String {
+                show_with_fault(raw, $parse)
             }
         }
     )+};
@@ -167,34 +176,35 @@ macro_rules! checked_texts {
 checked_texts! {
     /// What is logged.
     LogFilter: "off, error, warn, info, debug or trace, or MODULE=LEVEL for a module, such as \
-        throng=debug; several with commas", |text| {
-        let is_valid = text.split(',').all(is_directive)
-            && tracing_subscriber::EnvFilter::try_new(text).is_ok();
-        is_valid.then_some(text)
-    };
+        throng=debug; several with commas", log_filter::parse;
     /// A path of HTTP requests, without its trailing slash.
-    EnginePath: "paths such as \"/socket.io\"", |text| {
-        let path = text.strip_suffix('/').unwrap_or(text);
-        (path.len() > 1 && path.starts_with('/')).then_some(path)
-    };
+    EnginePath: "paths such as \"/socket.io\"", engine_path::parse;
     /// Scheme, host and perhaps a port, as browsers send it: no path.
-    Origin: "origins such as \"https://chat.example\", or \"null\"", |text| {
-        let is_origin = text.split_once("://").is_some_and(|(scheme, rest)| {
-            !scheme.is_empty() && !rest.is_empty() && !rest.contains(['/', '*', ' '])
-        });
-        (is_origin || text == "null").then_some(text)
-    };
+    Origin: "origins such as \"https://chat.example\", or \"null\"", origin::parse;
 }
 
-/// Whether a part of a filter has a level. Any other bare word would be the name of a module, and all
-/// other modules would be silent.
-fn is_directive(text: &str) -> bool {
-    let (module, level) = text.rsplit_once('=').unwrap_or(("throng", text));
-    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    !module.is_empty()
-        && module.chars().all(is_of_name)
-        && !level.is_empty()
-        && level.parse::<LevelFilter>().is_ok()
+impl LogFilter {
+    /// A sentence about a filter that silences the whole server without saying `off`.
+    pub fn silence(&self) -> Option<String> {
+        (!log_filter::concerns_server(&self.0)).then(|| {
+            format!(
+                "log_filter is \"{}\", which names no module of this server, such as throng: the server \
+                 logs nothing",
+                self.0
+            )
+        })
+    }
+}
+
+/// A text and what is wrong with it.
+fn show_with_fault<F: Display>(raw: &Raw, parse: impl Fn(&str) -> Result<String, F>) -> String {
+    let Some(text) = raw.text() else { return raw.written() };
+    let Err(fault) = parse(text) else { return raw.written() };
+    // An origin with a user name may have a password too.
+    if text.contains('@') {
+        return format!("\"{}\": {fault}", throng_store::without_secrets(text));
+    }
+    format!("{}: {fault}", raw.written())
 }
 
 /// A proxy, or a network of them.
@@ -241,6 +251,9 @@ impl Value for RoomEntry {
 
     fn read(raw: &Raw, (): &()) -> Option<RoomEntry> {
         let Raw::Table(table) = raw else { return None };
+        if unknown_key(raw).is_some() {
+            return None;
+        }
         let id = u32::read(table.get("id")?, &(1..=999_999_999))?;
         let name = String::read(table.get("name")?, &())?;
         Some(RoomEntry { id, name })
@@ -249,4 +262,17 @@ impl Value for RoomEntry {
     fn show(&self) -> String {
         format!("{} {}", self.id, self.name)
     }
+
+    fn show_wrong(raw: &Raw) -> String {
+        match unknown_key(raw) {
+            Some(key) => format!("{}: unknown key `{key}`", raw.written()),
+            None => raw.written(),
+        }
+    }
+}
+
+/// A key that no room has.
+fn unknown_key(raw: &Raw) -> Option<&str> {
+    let Raw::Table(table) = raw else { return None };
+    table.keys().map(String::as_str).find(|key| !["id", "name"].contains(key))
 }

@@ -183,6 +183,13 @@ fn rooms_have_distinct_ids() {
 }
 
 #[test]
+fn an_unknown_key_of_a_room_is_a_fault() {
+    let faults = faults("[rooms]\nlist = [{ id = 9, name = \"Nine\", topic = \"x\" }]\n");
+    assert!(faults.len() == 1 && faults[0].starts_with("rooms.list"), "{faults:?}");
+    assert!(faults[0].ends_with(": unknown key `topic`"), "{faults:?}");
+}
+
+#[test]
 fn unlimited_lifts_rates_on_loopback_only() {
     let (config, _) = load_toml("unlimited = true", Flags::default()).expect("loopback is fine");
     assert_eq!((config.chat.publish_per_s, config.chat.join_per_s), (0, 0));
@@ -198,14 +205,71 @@ fn one_payload_fits_the_outbound_queue() {
 }
 
 #[test]
-fn origins_are_listed_as_browsers_send_them() {
-    for wrong in ["*", "chat.example", "https://chat.example/", "https://*.example"] {
-        let toml = format!("[http]\nallowed_origins = [\"{wrong}\"]\n");
-        assert_eq!(faults(&toml).len(), 1, "{wrong}");
+fn origins_are_compared_as_browsers_send_them() {
+    for (written, sent) in [
+        ("null", "null"),
+        ("https://chat.example:8443", "https://chat.example:8443"),
+        ("HTTPS://Chat.Example", "https://chat.example"),
+        ("https://chat.example:443", "https://chat.example"),
+        ("http://chat.example:0080", "http://chat.example"),
+        ("http://chat.example:443", "http://chat.example:443"),
+        ("https://chat.example:80", "https://chat.example:80"),
+        ("http://my_host:65535", "http://my_host:65535"),
+        ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+        ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("http://[0:0::0:1]:80", "http://[::1]"),
+        ("http://[2001:DB8::1]:81", "http://[2001:db8::1]:81"),
+        ("http://[::ffff:192.0.2.1]", "http://[::ffff:c000:201]"),
+    ] {
+        let toml = format!("[http]\nallowed_origins = [\"{written}\"]\n");
+        let (config, shown) = load_toml(&toml, Flags::default()).expect("it is valid");
+        assert_eq!(config.policy.allowed_origins, [sent], "{written}");
+        assert_eq!(config.rest.allowed_origins, [sent], "{written}");
+        assert!(config.policy.is_origin_allowed(Some(sent), None), "{written}");
+        let shown = shown.iter().find(|shown| shown.key == "http.allowed_origins");
+        assert_eq!(shown.expect("it is shown").value, format!("[{sent}]"));
     }
-    let toml = "[http]\nallowed_origins = [\"https://chat.example:8443\", \"null\"]\n";
-    let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
-    assert_eq!(config.policy.allowed_origins.len(), 2);
+}
+
+#[test]
+fn an_origin_that_no_browser_sends_is_a_fault_that_says_why() {
+    for (wrong, why) in [
+        ("*", "begins with http:// or https://"),
+        ("chat.example", "begins with http:// or https://"),
+        ("NULL", "begins with http:// or https://"),
+        ("ftp://chat.example", "begins with http:// or https://"),
+        (" https://chat.example", "begins with http:// or https://"),
+        ("https://ann@chat.example", "no user name"),
+        ("https://chat.example/", "no path"),
+        ("https://chat.example/chat", "no path"),
+        ("https://chat.example\\chat", "no path"),
+        ("https://chat.example?a=b", "no query"),
+        ("https://chat.example#a", "no fragment"),
+        ("https://", "a host has letters"),
+        ("https://:443", "a host has letters"),
+        ("https://*.example", "no wildcards"),
+        ("https://chat example", "a host has letters"),
+        ("https://bücher.example", "Punycode, xn--"),
+        ("https://127.1", "as browsers write it"),
+        ("https://0x7f.1", "as browsers write it"),
+        ("https://1.2.3.256", "as browsers write it"),
+        ("https://a.0x7f", "as browsers write it"),
+        ("https://1.2.3.4.", "as browsers write it"),
+        ("https://[::1", "as browsers write it"),
+        ("https://[::1%25eth0]", "as browsers write it"),
+        ("https://chat.example:", "a port is a number"),
+        ("https://chat.example:0", "a port is a number"),
+        ("https://chat.example:+80", "a port is a number"),
+        ("https://chat.example:65536", "from 1 to 65535"),
+        ("https://::1", "a host has letters"),
+    ] {
+        let faults = faults(&format!("[http]\nallowed_origins = ['{wrong}']\n"));
+        assert_eq!(faults.len(), 1, "{wrong}: {faults:?}");
+        assert!(faults[0].starts_with("http.allowed_origins"), "{wrong}: {faults:?}");
+        assert!(faults[0].contains(why), "{wrong}: {faults:?}");
+    }
+    let faults = faults("[http]\nallowed_origins = [\"https://ann:s3cret@chat.example\"]\n");
+    assert!(!faults[0].contains("s3cret"), "{faults:?}");
 }
 
 #[test]
@@ -376,25 +440,91 @@ fn the_url_of_the_robot_is_shown_without_its_secrets() {
 
 #[test]
 fn a_filter_of_the_log_has_levels() {
-    for right in ["info", "off", "WARN", "throng=debug", "warn,throng_chat::edge=trace,throng=off"]
-    {
+    for (right, kept) in [
+        ("info", "info"),
+        ("off", "off"),
+        ("WARN", "WARN"),
+        ("throng=debug", "throng=debug"),
+        ("warn,throng_chat::edge=trace,throng=off", "warn,throng_chat::edge=trace,throng=off"),
+        (" info , throng=debug ", "info,throng=debug"),
+    ] {
         let toml = format!("log_filter = \"{right}\"\n");
-        assert!(load_toml(&toml, Flags::default()).is_ok(), "{right}");
+        let (config, _) = load_toml(&toml, Flags::default()).expect("it is valid");
+        assert_eq!(config.server.log_filter.0, kept, "{right}");
     }
-    for wrong in
-        ["verbose", "warning", "err", "info,throng", "throng=loud", "throng=", "=info", "info,", ""]
-    {
+    for (wrong, why) in [
+        ("verbose", "\"verbose\" is no level (trace, debug, info, warn, error, off)"),
+        ("warning", "\"warning\" is no level"),
+        ("info,throng", "\"throng\" is no level"),
+        ("info, throng=debgu", "\"debgu\" is no level (trace, debug, info, warn, error, off)"),
+        ("throng=", "\"\" is no level"),
+        ("", "\"\" is no level"),
+        ("=info", "\"\" is no module"),
+        ("throng-chat=info", "\"throng-chat\" is no module"),
+        ("throng =info", "\"throng \" is no module"),
+        ("info,", "nothing before or after a comma"),
+        ("info, ,off", "nothing before or after a comma"),
+    ] {
         let faults = faults(&format!("log_filter = \"{wrong}\"\n"));
         assert!(faults.len() == 1 && faults[0].contains("MODULE=LEVEL"), "{wrong}: {faults:?}");
+        assert!(faults[0].contains(why), "{wrong}: {faults:?}");
     }
+}
+
+#[test]
+fn a_filter_that_names_no_module_of_the_server_silences_it() {
+    let silence = |filter: &str| {
+        let toml = format!("log_filter = \"{filter}\"\n");
+        let (config, _) = load_toml(&toml, Flags::default()).expect("it is valid");
+        config.server.log_filter.silence()
+    };
+    for silent in
+        ["throngg=debug", "foo=debug", "sqlx=info,throngs::edge=trace", "throng_chats=info"]
+    {
+        let sentence = silence(silent).expect("it is silent");
+        assert!(sentence.contains(&format!("\"{silent}\"")), "{sentence}");
+    }
+    for filter in [
+        "info",
+        "off",
+        "throng=debug",
+        "thr=debug",
+        "foo=debug,warn",
+        "foo=debug, throng_chat::edge=trace",
+        "throng_redis=warn",
+        "throng::serve=info",
+    ] {
+        assert_eq!(silence(filter), None, "{filter}");
+    }
+}
+
+#[test]
+fn the_crates_that_a_filter_may_name_are_those_of_the_server() {
+    let manifest = include_str!("../../Cargo.toml");
+    let (shipped, _) = manifest.split_once("[dev-dependencies]").expect("tests have their own");
+    let used = shipped.lines().filter_map(|line| line.strip_suffix(".workspace = true"));
+    let mut crates: Vec<String> = used
+        .filter(|name| name.starts_with("throng-"))
+        .map(|name| name.replace('-', "_"))
+        .collect();
+    crates.push(env!("CARGO_PKG_NAME").to_owned());
+    crates.sort_unstable();
+    assert_eq!(crates, table::log_filter::CRATES);
 }
 
 #[test]
 fn what_is_wrong_in_a_list_is_named() {
     for (toml, wrong) in [
         ("[http]\ntrusted_proxies = [\"10.0.0.1\", \"nginx.internal\"]\n", "\"nginx.internal\""),
-        ("[http]\nallowed_origins = [\"chat.example\", \"a/b\"]\n", "\"chat.example\", \"a/b\""),
-        ("[http]\nengine_paths = [\"ws\"]\n", "\"ws\""),
+        (
+            "[http]\nallowed_origins = [\"chat.example\", \"https://b.example\", \"a/b\"]\n",
+            "\"chat.example\": an origin begins with http:// or https://, \
+             \"a/b\": an origin begins with http:// or https://",
+        ),
+        (
+            "[http]\nengine_paths = [\"/ws\", \"ws\"]\n",
+            "\"ws\": a path begins with a slash, and there is more of it",
+        ),
         ("[rooms]\nlist = [{ id = 0, name = \"x\" }]\n", "{ id = 0, name = \"x\" }"),
         ("[http]\ntrusted_proxies = \"10.0.0.1x\"\n", "\"10.0.0.1x\""),
     ] {
@@ -408,6 +538,33 @@ fn what_is_wrong_in_a_list_is_named() {
 fn without_a_path_of_the_engine_there_is_no_server() {
     let faults = faults("[http]\nengine_paths = []\n");
     assert!(faults.len() == 1 && faults[0].starts_with("http.engine_paths"), "{faults:?}");
+}
+
+#[test]
+fn a_path_of_the_engine_is_no_other_path_of_the_server() {
+    for taken in [
+        "/health",
+        "/ready/",
+        "/metrics",
+        "/api",
+        "/api/",
+        "/api/login",
+        "/avatars/1.svg",
+        "/storage",
+        "/storage/app/x.png",
+        "/assets/index.js",
+        "/index.html",
+        "/favicon.svg",
+        "/socket.io/socket.io.min.js",
+    ] {
+        let faults = faults(&format!("[http]\nengine_paths = [\"/ws\", \"{taken}\"]\n"));
+        let end = format!("found \"{taken}\": the server has something else at this path");
+        assert!(faults.len() == 1 && faults[0].ends_with(&end), "{taken}: {faults:?}");
+    }
+    for free in ["/socket.io", "/ws", "/chat/socket.io", "/health/io", "/apis", "/socket.io/v4"] {
+        let toml = format!("[http]\nengine_paths = [\"{free}\"]\n");
+        assert!(load_toml(&toml, Flags::default()).is_ok(), "{free}");
+    }
 }
 
 #[test]

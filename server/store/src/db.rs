@@ -276,10 +276,12 @@ impl Db {
         // It may write, to undo what a crash has left, and does not begin a log in the file of another program.
         let judging = Session { begin: reading.begin.clone(), ..writing.clone() };
         let mut judge = judging.open().await?;
-        migrations::judge(&mut judge, Dialect::Sqlite).await?;
+        let is_current = migrations::judge(&mut judge, Dialect::Sqlite).await?;
         judge.close().await?;
         let mut first = writing.open().await?;
-        migrations::of(Dialect::Sqlite).run(&mut first).await?;
+        if !is_current {
+            migrations::of(Dialect::Sqlite).run(&mut first).await?;
+        }
         first.close().await?;
         let wait = options.busy_timeout();
         let keeper = reading.clone().pool(1, wait);

@@ -11,6 +11,7 @@ use throng_health::State;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::fault::StorageFault;
+use crate::upload_folder::UploadFolder;
 use crate::{Options, StoreError, directory, images};
 
 /// Bytes that are written to learn whether a disk takes any. A commit needs less. A disk with less is used up.
@@ -23,6 +24,8 @@ const WRITES_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Disk {
     writes: Arc<Semaphore>,
+    /// What the directories of uploads are in.
+    folder: Arc<UploadFolder>,
     /// Directories that uploads are written below.
     upload_dirs: [PathBuf; 2],
     /// What they are below, and is not said: anyone may read how the disk is.
@@ -41,6 +44,7 @@ impl Disk {
     pub fn new(options: &Options, database: Option<&Path>) -> Self {
         Self {
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
+            folder: Arc::new(UploadFolder::new(images::folder(&options.data_dir))),
             upload_dirs: images::directories(&options.data_dir),
             data_dir: options.data_dir.clone(),
             database: database.map(Path::to_owned),
@@ -54,6 +58,11 @@ impl Disk {
     /// Whether there is space for an uploaded file.
     pub fn admit_upload(&self) -> Result<(), StoreError> {
         if self.refuses_uploads.load(Relaxed) { Err(StoreError::LowDisk) } else { Ok(()) }
+    }
+
+    /// To be looked at before a file is written.
+    pub fn folder(&self) -> Arc<UploadFolder> {
+        Arc::clone(&self.folder)
     }
 
     /// Completes when a file may be written, and lets others write when the permit is dropped.
@@ -75,6 +84,7 @@ impl Disk {
 
     /// Looks at the disk and decides what is refused. Blocks for as long as the disk does.
     pub fn look(&self) -> State {
+        let is_moved = matches!(self.folder.look(), Err(StoreError::Moved(_)));
         let places: Result<Vec<PathBuf>, StoreError> =
             self.upload_dirs.iter().map(|upload_dir| directory::check(upload_dir)).collect();
         let places = match places {
@@ -101,8 +111,9 @@ impl Disk {
             let name = database.file_name()?.display().to_string();
             Some(Place { name, space: Space::under(database.parent()?) })
         });
-        let verdict = verdict(&uploads, messages.as_ref(), self.min_free_mb, *self.fault());
-        self.refuses_uploads.store(verdict.refuses_uploads, Relaxed);
+        let fault = if is_moved { Some(StorageFault::Moved) } else { *self.fault() };
+        let verdict = verdict(&uploads, messages.as_ref(), self.min_free_mb, fault);
+        self.refuses_uploads.store(verdict.refuses_uploads || is_moved, Relaxed);
         self.refuses_messages.store(verdict.refuses_messages, Relaxed);
         verdict.reason.map_or(State::Ok, State::Down)
     }

@@ -54,6 +54,12 @@ pub enum StoreError {
         .0.display()
     )]
     Replaced(PathBuf),
+    /// The folder of uploads is no longer the one that was there at the start: what is written to it is not found again.
+    #[error(
+        "the folder {} was removed, replaced or unmounted while it was in use: put it back, or restart the server",
+        .0.display()
+    )]
+    Moved(PathBuf),
     /// Another process has the database open.
     #[error(
         "the database is in use by {}, which holds {}",

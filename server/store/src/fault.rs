@@ -30,6 +30,8 @@ pub enum StorageFault {
     Refused,
     /// The database file or its log is no longer under its name.
     Replaced,
+    /// The folder of uploads is another one than at the start.
+    Moved,
     /// A lock of the database is not released: another program holds it, or a write of our own that the disk
     /// has not finished.
     Locked,
@@ -48,6 +50,7 @@ impl fmt::Display for StorageFault {
             Self::OutOfMemory => "the database is out of memory",
             Self::Damaged => "the database is damaged",
             Self::Replaced => "the database file or its log was removed or replaced",
+            Self::Moved => "the folder of uploads was removed, replaced or unmounted: uploads are refused",
             Self::Denied => "access to the storage is denied",
             Self::Refused => "the database refuses what is written: the log has its words",
             Self::Locked => "the database stays locked, by another program or by a write that the disk has not finished",
@@ -165,6 +168,7 @@ impl StoreError {
             Self::Unanswered => Some(StorageFault::Unanswered),
             Self::LowDisk => Some(StorageFault::Full),
             Self::Replaced(_) => Some(StorageFault::Replaced),
+            Self::Moved(_) => Some(StorageFault::Moved),
             Self::Rights(_) => Some(StorageFault::Denied),
             Self::Busy(_)
             | Self::Closed
@@ -204,6 +208,7 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
         | StoreError::Foreign
         | StoreError::File { .. }
         | StoreError::Emptied(_)
+        | StoreError::Moved(_)
         | StoreError::InUse { .. }
         | StoreError::Url(_) => true,
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use imagesize::ImageType;
 use sha2::{Digest, Sha256};
+use sqlx::Row;
 use throng_wire::image_path::{ImageFormat, ImageKind, ImagePath};
 use tokio::task::spawn_blocking;
 
@@ -38,6 +39,7 @@ impl Store {
         }
         self.disk().admit_upload()?;
         let (root, pixels_max) = (self.images_dir(), options.image_pixels_max);
+        let folder = self.disk().folder();
         let writing = self.disk().write_permit().await;
         let length = bytes.len() as u64;
         let written = spawn_blocking(move || {
@@ -46,6 +48,7 @@ impl Store {
             let format = sniff(&bytes, pixels_max)?;
             let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
             let path = ImagePath::new(kind, &hash, format).expect("it is a hash");
+            folder.look()?;
             write_once(&root.join(path.relative()), &bytes)?;
             Ok::<_, ImageError>(path.to_string())
         });
@@ -79,14 +82,42 @@ impl Store {
         Some(StoredImage { path: self.images_dir().join(path.relative()), format: path.format })
     }
 
+    /// Warns when an image that the database lists is not there: its folder may be that of another node, or not be
+    /// mounted.
+    pub(crate) async fn warn_of_missing_images(&self) -> Result<(), StoreError> {
+        let select = self.db().query("SELECT kind, hash, mime FROM files LIMIT 1");
+        let Some(row) = self.db().row(select).await? else { return Ok(()) };
+        let (kind, hash, mime): (String, String, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let kinds = ImageKind::ALL.into_iter().find(|known| known.name() == kind);
+        let formats = ImageFormat::ALL.into_iter().find(|known| known.mime() == mime);
+        let path =
+            kinds.zip(formats).and_then(|(kind, format)| ImagePath::new(kind, &hash, format));
+        let Some(path) = path else { return Ok(()) }; // A later version has listed it.
+        let (folder, file) =
+            (folder(&self.options().data_dir), self.images_dir().join(path.relative()));
+        if !file.exists() {
+            tracing::warn!(
+                folder = %folder.display(), image = %path,
+                "an image of the database is not in the folder: is its file system mounted, and is it the one of all nodes?"
+            );
+        }
+        Ok(())
+    }
+
     fn images_dir(&self) -> PathBuf {
         images_dir(&self.options().data_dir)
     }
 }
 
+/// What all uploads are in.
+pub(crate) fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("storage")
+}
+
 /// The folder of all images; it may be missing.
 pub(crate) fn images_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("storage").join("images")
+    folder(data_dir).join("images")
 }
 
 /// The directories that files are written below; they may be missing.
@@ -97,8 +128,7 @@ pub(crate) fn directories(data_dir: &Path) -> [PathBuf; 2] {
 
 /// Takes the rights of other users from the directories above all images.
 pub(crate) fn mend_directories(data_dir: &Path) {
-    let storage = data_dir.join("storage");
-    let images = storage.join("images");
+    let (storage, images) = (folder(data_dir), images_dir(data_dir));
     for directory in [storage, images].into_iter().chain(directories(data_dir)) {
         mend_directory(&directory);
     }

@@ -48,6 +48,7 @@ mod rooms;
 mod statement;
 mod tokens;
 mod unanswered;
+mod upload_folder;
 mod url;
 mod users;
 mod watch;
@@ -90,6 +91,9 @@ use disk::Disk;
 use job::Job;
 use password::Passwords;
 use watch::{Dependencies, Pending, Watch};
+
+/// Between two attempts to raise the read marks of the last process, when its storage took no writes at the start.
+const RAISE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How long [`Store::close`] waits.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -184,7 +188,14 @@ impl Store {
         let watching = Mutex::new(Some(Watching { task, _lock: lock }));
         let shared = Shared { db, options, passwords, commit_queue, metrics, disk, watching };
         let store = Self { shared: Arc::new(shared) };
-        store.raise_marks(&store.options().node).await?;
+        match store.raise_marks(&store.options().node).await {
+            Err(error) if error.storage_fault().is_some_and(StorageFault::is_certain) => {
+                tracing::warn!(%error, "read marks of users who were in rooms are not up to date until this passes");
+                store.raise_marks_later();
+            }
+            raised => raised?,
+        }
+        store.warn_of_missing_images().await?;
         Ok(store)
     }
 
@@ -231,6 +242,22 @@ impl Store {
             );
             false
         })
+    }
+
+    /// Raises the read marks when the storage takes writes again. It goes on reading until then.
+    fn raise_marks_later(&self) {
+        let shared = Arc::downgrade(&self.shared);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(RAISE_AGAIN_AFTER).await;
+                let Some(shared) = shared.upgrade() else { return };
+                let store = Self { shared };
+                let raised = store.raise_marks(&store.options().node).await;
+                if raised.is_ok() || store.commit_queue().is_closed() {
+                    return;
+                }
+            }
+        });
     }
 
     fn disk(&self) -> &Disk {

@@ -50,7 +50,8 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
-    const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
+    /// All that are stored.
+    pub const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
 
     /// Extension of stored files.
     #[must_use]

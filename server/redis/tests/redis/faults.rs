@@ -105,6 +105,6 @@ async fn a_key_of_another_kind_is_a_refusal() {
     let server = Server::start(&[]);
     server.cli(&["SET", "s", "text"]);
     let redis = executor(&settings(&server.url()));
-    assert_eq!(add(&redis, "s", "a").await, Err(Failure::Refused { why: "refused" }));
+    assert_eq!(add(&redis, "s", "a").await, Err(Failure::Refused { why: "WRONGTYPE" }));
     add(&redis, "t", "a").await.expect("others are not concerned");
 }

@@ -7,5 +7,6 @@ mod executor;
 mod faults;
 mod orders;
 mod relay;
+mod rights;
 mod sentinel;
 mod server;

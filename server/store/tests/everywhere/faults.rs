@@ -182,8 +182,9 @@ async fn relay(mut client: UnixStream, mut server: UnixStream, cut: Cut, switche
             read = client.read(&mut up) => {
                 let Ok(length @ 1..) = read else { return };
                 let bytes = &up[..length];
-                let statement = cut.statement();
-                let is_it = bytes.windows(statement.len()).any(|window| window == statement);
+                let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+                // A connection that begins names its isolation.
+                let is_it = has(cut.statement()) && !has(b"READ COMMITTED");
                 let is_cut = is_it && is_armed.load(Relaxed);
                 if is_cut {
                     is_armed.store(cut == Cut::AfterEach, Relaxed);
@@ -408,6 +409,89 @@ async fn a_full_disk_of_the_server_is_reported_and_heals() {
     bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
     let placed = bench.store.append(1, None, texts(1, 2, 2)).await.expect("append");
     assert_eq!(placed.first_seq, 2, "nothing of the refused message is kept");
+}
+
+/// While the table `is_refused` has a row, no account can be inserted, for a reason of the database's own.
+fn refusal(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::Sqlite => panic!("nobody else writes rules into its file"),
+        Flavor::Postgres => {
+            "CREATE TABLE is_refused (x INT);
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+             BEGIN
+               IF EXISTS (SELECT 1 FROM is_refused) THEN RAISE EXCEPTION 'not today'; END IF;
+               RETURN NEW;
+             END $$;
+             CREATE TRIGGER refuse_users BEFORE INSERT ON users
+             FOR EACH ROW EXECUTE FUNCTION refuse()"
+        }
+        Flavor::Mariadb => {
+            "CREATE TABLE is_refused (x INT);
+             CREATE TRIGGER refuse_users BEFORE INSERT ON users FOR EACH ROW
+             IF EXISTS (SELECT 1 FROM is_refused) THEN
+               SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not today';
+             END IF"
+        }
+    }
+}
+
+/// Only the rows of callers meet it, so the probe has to insert such rows too.
+async fn what_the_database_refuses_is_reported_until_it_takes_it() {
+    let bench = bench().await;
+    let second_db = bench.second_db().await;
+    sqlx::raw_sql(refusal(bench.flavor)).execute(&second_db).await.expect("a trigger");
+    let register = async |name: &str| {
+        let new = NewUser {
+            email: format!("{name}@example.com"),
+            password: "correct horse".into(),
+            avatar: String::new(),
+        };
+        bench.store.register(new, client()).await
+    };
+    for name in ["one", "two", "three"] {
+        register(name).await.expect("it takes them");
+    }
+    let forbid = sqlx::raw_sql("INSERT INTO is_refused VALUES (1)");
+    forbid.execute(&second_db).await.expect("forbid");
+    let refused = register("four").await.map(drop).expect_err("the database refuses it");
+    let RegisterError::Store(error) = refused else { panic!("{refused}") };
+    assert_eq!(error.storage_fault(), Some(StorageFault::Refused), "{error}");
+    let is_down = |state: &State| matches!(state, State::Down(why) if why.contains("refuses"));
+    bench.until("store", DOWN_WITHIN, is_down).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1500) {
+        assert!(is_down(&bench.health("store")), "{:?}", bench.health("store"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    sqlx::raw_sql("DELETE FROM is_refused").execute(&second_db).await.expect("allow");
+    bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
+    register("four").await.expect("it takes it again");
+    for table in ["users", "rooms", "messages", "files", "reading", "read_marks", "tokens"] {
+        let sql = match table {
+            "users" | "rooms" => {
+                format!("SELECT COUNT(*) FROM {table} WHERE name LIKE 'throng probe%'")
+            }
+            "tokens" => "SELECT COUNT(*) FROM tokens WHERE expires_at = 0".to_owned(),
+            "messages" => "SELECT COUNT(*) FROM messages WHERE msg = 'throng probe'".to_owned(),
+            "files" => "SELECT COUNT(*) FROM files WHERE mime = 'throng probe'".to_owned(),
+            _ => format!("SELECT COUNT(*) FROM {table} WHERE room_id >= 1000000000"),
+        };
+        let count = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(sql.clone()));
+        assert_eq!(count.fetch_one(&second_db).await.expect(&sql), 0, "{sql}");
+    }
+    if bench.flavor == Flavor::Postgres {
+        // As after a restore that left the sequences behind.
+        let restart = "ALTER SEQUENCE users_id_seq RESTART WITH 1";
+        sqlx::raw_sql(restart).execute(&second_db).await.expect(restart);
+        let refused = register("five").await.map(drop).expect_err("its number is taken");
+        assert!(matches!(&refused, RegisterError::Store(_)), "the name is free: {refused}");
+        bench.until("store", DOWN_WITHIN, is_down).await;
+        // The probe uses up the numbers.
+        bench.until("store", Duration::from_secs(10), |state| *state == State::Ok).await;
+        register("five").await.expect("its number is free");
+    }
+    let taken = register("four").await.map(drop).expect_err("the name is taken");
+    assert!(matches!(taken, RegisterError::EmailTaken), "{taken}");
 }
 
 /// A trigger that fails for the message `doomed`, so that its transaction is rolled back.
@@ -758,6 +842,9 @@ async fn a_wrong_password_is_named_within_a_second() {
 }
 
 pub const SCENARIOS: &[Scenario] = &[
+    ("what_the_database_refuses_is_reported_until_it_takes_it", || {
+        Box::pin(what_the_database_refuses_is_reported_until_it_takes_it())
+    }),
     ("a_registration_across_a_cut_is_made_once", || {
         Box::pin(a_registration_across_a_cut_is_made_once())
     }),
