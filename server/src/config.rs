@@ -3,6 +3,7 @@
 //! A setting is declared once, in the `settings!` table of the code that uses it; [`read`] names all
 //! tables. What no table can say, since it concerns several settings, stands here.
 
+mod contradictions;
 pub mod docs;
 pub mod environment;
 mod file;
@@ -26,7 +27,7 @@ use throng_wire::http::TrustedProxy;
 use environment::Environment;
 pub use reader::Shown;
 use reader::{ConfigFault, Reader};
-use table::{AdminSettings, Driver, ServerSettings};
+use table::{AdminSettings, Driver, EnginePath, ServerSettings};
 
 use crate::backplane::BackplaneConfig;
 use throng_runtime::policy::HttpPolicy;
@@ -211,6 +212,9 @@ fn read(r: &mut Reader) -> Config {
     r.fault(server.engine_paths.is_empty(), || {
         "http.engine_paths: there is no path, and no client could connect".to_owned()
     });
+    if let Some(path) = twin(&server.engine_paths) {
+        r.faults.push(format!("http.engine_paths: {path} is there twice"));
+    }
     r.fault(admin.listen.is_some_and(|addr| are_one(addr, server.listen)), || {
         format!("admin.listen: the port is taken by listen ({})", server.listen)
     });
@@ -291,7 +295,14 @@ fn read(r: &mut Reader) -> Config {
     if config.server.unlimited {
         config.lift_limits();
     }
+    config.warnings.extend(contradictions::find(&config, r.is_given("redis.url")));
     config
+}
+
+/// A path that is there twice.
+fn twin(paths: &[EnginePath]) -> Option<&str> {
+    let is_twin = |(at, path): &(usize, &EnginePath)| paths[..*at].contains(path);
+    paths.iter().enumerate().find(is_twin).map(|(_, path)| path.0.as_str())
 }
 
 /// Whether the second of two sockets would find its address taken.

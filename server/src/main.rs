@@ -35,6 +35,10 @@ fn run(args: ServeArgs) -> Result<ExitCode, StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    // It is among the warnings, but the filter that it is about lets none of them through.
+    if let Some(silence) = config.server.log_filter.silence() {
+        eprintln!("throng: warning: {silence}");
+    }
     let is_all_written = on_http_thread(async move || serve::serve(config).await)?;
     Ok(if is_all_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

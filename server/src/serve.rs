@@ -236,13 +236,17 @@ pub async fn check(config: Config) -> Result<Vec<String>, StartError> {
     let mut warnings = check_system(&config)?;
     let url = config.database_url();
     let checked = throng_store::check(&url, &config.store).await;
-    checked.map_err(|error| StartError::open_store(&url, &config.store, error))?;
+    warnings.extend(checked.map_err(|error| StartError::open_store(&url, &config.store, error))?);
     if let Some(backplane) = config.backplane {
         let backplane = prepare(backplane)?;
         backplane.probe().await?;
         warnings.extend(backplane.warning().await);
     }
     Ok(warnings)
+}
+
+fn in_use(addr: &impl std::fmt::Display) -> String {
+    format!("{addr} is in use: the server cannot start while another program listens there")
 }
 
 /// Checks what the shards ask of the system.
@@ -252,15 +256,15 @@ fn check_system(config: &Config) -> Result<Vec<String>, StartError> {
     for addr in [Some(config.server.listen), config.admin.listen].into_iter().flatten() {
         let bind = |error| throng_runtime::StartError::Bind { addr: addr.to_string(), error };
         if !listen::check(addr).map_err(bind)? {
-            warnings.push(format!(
-                "{addr} is in use: the server cannot start while another program listens there"
-            ));
+            warnings.push(in_use(&addr));
         }
     }
     if let Some(path) = &config.server.listen_unix {
         let addr = path.display().to_string();
         let bind = |error| throng_runtime::StartError::Bind { addr, error };
-        listen::check_unix(path).map_err(bind)?;
+        if !listen::check_unix(path).map_err(bind)? {
+            warnings.push(in_use(&path.display()));
+        }
     }
     Ok(warnings)
 }

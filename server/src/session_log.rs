@@ -87,7 +87,10 @@ pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
         let now = Instant::now();
         let is_admitted = share.admits(&About::of(&line), now);
         if let Some(left_out) = share.left_out(now) {
-            tracing::warn!(left_out, "lines about sessions are left out: somebody comes and goes without end");
+            tracing::warn!(
+                left_out,
+                "lines about sessions are left out: somebody comes and goes without end"
+            );
         }
         if !is_admitted {
             continue;
@@ -139,7 +142,8 @@ mod tests {
             let now = start + Duration::from_millis(ms);
             (0..10_000).filter(|_| share.admits(about, now)).count()
         };
-        let (stranger, user) = (About::Client(ClientKey::from(IpAddr::from([192, 0, 2, 1]))), About::User(7));
+        let (stranger, user) =
+            (About::Client(ClientKey::from(IpAddr::from([192, 0, 2, 1]))), About::User(7));
         assert_eq!(written(&mut share, &stranger, 0), 500);
         // Of another one in the same bucket there are fewer.
         assert!(written(&mut share, &user, 0) <= 500 && share.left_out >= 19_000);

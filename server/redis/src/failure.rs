@@ -212,14 +212,8 @@ mod tests {
             (Failure::OutOfMemory, "Redis is full (maxmemory is reached)"),
             (Failure::Unauthenticated, "Redis rejects the login"),
             (Failure::Denied, "the user of Redis has no right to a command or a key"),
-            (
-                not_writable("MISCONF"),
-                "Redis refuses writes because it cannot save to its disk",
-            ),
-            (
-                not_writable("NOREPLICAS"),
-                "Redis refuses writes because too few replicas follow it",
-            ),
+            (not_writable("MISCONF"), "Redis refuses writes because it cannot save to its disk"),
+            (not_writable("NOREPLICAS"), "Redis refuses writes because too few replicas follow it"),
             (
                 not_writable("READONLY"),
                 "Redis accepts no writes now: it is a replica, loads its data or changes its role",

@@ -70,17 +70,17 @@ pub fn check(addr: SocketAddr) -> io::Result<bool> {
     }
 }
 
-/// Finds out whether [`bind_unix`] could bind `path`, but for a server that listens there now.
+/// Finds out whether [`bind_unix`] could bind `path`, but for a server that listens there now: then it answers false.
 ///
 /// # Errors
 /// What is there is no socket; or as the operating system would say it: no such directory, no right to write there,
 /// a path that is too long.
-pub fn check_unix(path: &Path) -> io::Result<()> {
+pub fn check_unix(path: &Path) -> io::Result<bool> {
     std::os::unix::net::SocketAddr::from_pathname(path)?;
-    is_socket(path)?;
+    let is_free = !is_socket(path)? || UnixStream::connect(path).is_err();
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     access(dir, Access::WRITE_OK | Access::EXEC_OK)?;
-    if dir.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    if dir.is_dir() { Ok(is_free) } else { Err(io::ErrorKind::NotADirectory.into()) }
 }
 
 /// Whether a server has a socket at `path`, or has left one behind.

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_not_ready_and_is_no_fault_until_the_node_has_joined_or_five_seconds_have_passed() {
+    fn a_start_is_no_fault_until_the_node_has_joined_or_five_seconds_have_passed() {
         let health = Health::default();
         let mut stats = RedisStats::new(health.depends_on("redis", Need::Required));
         let joining = Status { why: "joining", ..Status::default() };

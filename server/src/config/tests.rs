@@ -218,6 +218,8 @@ fn origins_are_compared_as_browsers_send_them() {
         ("https://xn--bcher-kva.example", "https://xn--bcher-kva.example"),
         ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
         ("http://[0:0::0:1]:80", "http://[::1]"),
+        ("Capacitor://localhost", "capacitor://localhost"),
+        ("chrome-extension://abcdefgh", "chrome-extension://abcdefgh"),
         ("http://[2001:DB8::1]:81", "http://[2001:db8::1]:81"),
         ("http://[::ffff:192.0.2.1]", "http://[::ffff:c000:201]"),
     ] {
@@ -238,6 +240,7 @@ fn an_origin_that_no_browser_sends_is_a_fault_that_says_why() {
         ("chat.example", "begins with http:// or https://"),
         ("NULL", "begins with http:// or https://"),
         ("ftp://chat.example", "begins with http:// or https://"),
+        ("wss://chat.example", "begins with http:// or https://"),
         (" https://chat.example", "begins with http:// or https://"),
         ("https://ann@chat.example", "no user name"),
         ("https://chat.example/", "no path"),
@@ -518,8 +521,8 @@ fn what_is_wrong_in_a_list_is_named() {
         ("[http]\ntrusted_proxies = [\"10.0.0.1\", \"nginx.internal\"]\n", "\"nginx.internal\""),
         (
             "[http]\nallowed_origins = [\"chat.example\", \"https://b.example\", \"a/b\"]\n",
-            "\"chat.example\": an origin begins with http:// or https://, \
-             \"a/b\": an origin begins with http:// or https://",
+            "\"chat.example\": an origin begins with http:// or https://, or the scheme of an app, \
+             \"a/b\": an origin begins with http:// or https://, or the scheme of an app",
         ),
         (
             "[http]\nengine_paths = [\"/ws\", \"ws\"]\n",
@@ -568,6 +571,12 @@ fn a_path_of_the_engine_is_no_other_path_of_the_server() {
 }
 
 #[test]
+fn a_path_of_the_engine_is_there_once() {
+    let faults = faults("[http]\nengine_paths = [\"/ws\", \"/x\", \"/x/\"]\n");
+    assert_eq!(faults, ["http.engine_paths: /x is there twice"]);
+}
+
+#[test]
 fn two_sockets_do_not_have_one_address() {
     for (listen, admin) in [
         ("127.0.0.1:8090", "127.0.0.1:8090"),
@@ -586,6 +595,48 @@ fn two_sockets_do_not_have_one_address() {
     ] {
         let toml = format!("listen = \"{listen}\"\n[admin]\nlisten = \"{admin}\"\n");
         assert!(load_toml(&toml, Flags::default()).is_ok(), "{listen} and {admin}");
+    }
+}
+
+#[test]
+fn what_another_setting_prevents_is_a_warning() {
+    for (toml, warned) in [
+        (
+            "log_filter = \"foo=debug, throngg=debug\"\n",
+            "log_filter is \"foo=debug,throngg=debug\"",
+        ),
+        ("[rooms]\nlist = []\n", "rooms.list is empty and rooms.auto_create_max is 0"),
+        ("max_payload = 4194303\n", "limits.image_bytes_max is 3145728 and max_payload is 4194303"),
+        (
+            "[limits]\nimage_bytes_max = 3145729\n",
+            "limits.image_bytes_max is 3145729 and max_payload",
+        ),
+        ("[http]\nupload_bytes_max = 3145727\n", "http.upload_bytes_max is 3145727"),
+        (
+            "[limits]\nmessage_chars_max = 1025\nevent_bytes_max = 1024\n",
+            "limits.message_chars_max is 1025 and limits.event_bytes_max is 1024",
+        ),
+        (
+            "[rooms]\ndriver = \"table\"\n[redis]\nurl = \"redis://r\"\n",
+            "redis.url is set and rooms.driver is table",
+        ),
+    ] {
+        let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
+        let found = &config.warnings;
+        assert!(found.len() == 1 && found[0].contains(warned), "{warned}: {found:?}");
+    }
+    for toml in [
+        "log_filter = \"off\"\n",
+        "[rooms]\nlist = []\nauto_create_max = 1\n",
+        "unlimited = true\n[rooms]\nlist = []\n",
+        "max_payload = 4194304\n[limits]\nimage_bytes_max = 3145728\n",
+        "[http]\nupload_bytes_max = 3145728\n",
+        "[limits]\nmessage_chars_max = 1024\nevent_bytes_max = 1024\n",
+        "[rooms]\ndriver = \"table\"\n",
+        "[redis]\nurl = \"redis://r\"\n",
+    ] {
+        let (config, _) = load_toml(toml, Flags::default()).expect("it is valid");
+        assert_eq!(config.warnings, Vec::<String>::new(), "{toml}");
     }
 }
 

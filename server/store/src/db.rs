@@ -41,6 +41,12 @@ const EXTEND: &str = "BEGIN; \
      CREATE TABLE throng_probe AS SELECT repeat('x', 900) AS x FROM generate_series(1, 1100); \
      ROLLBACK";
 
+/// Connections of a server besides those that write and those that read.
+const PROBES: u32 = 1;
+
+/// One that writes, one that reads, and that of a probe.
+const CONNECTIONS_MIN: u32 = 2 + PROBES;
+
 /// Time that a probe waits for SQLite's lock.
 const PROBE_BUSY_TIMEOUT_MS: u32 = 500;
 
@@ -154,18 +160,18 @@ fn server_session(url: &str, begin: String) -> Result<Session, StoreError> {
     Ok(Session { connect: AnyConnectOptions::from_str(url)?, begin })
 }
 
-/// Checks that a database could be opened, and changes nothing.
+/// Checks that a database could be opened, and changes nothing. Answers what is to be said of it otherwise.
 ///
 /// # Errors
 /// Why it could not.
-pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError> {
+pub(crate) async fn check(url: &str, options: &Options) -> Result<Vec<String>, StoreError> {
     sqlx::any::install_default_drivers();
     let dialect = Dialect::of(url).ok_or_else(|| StoreError::Url(without_secrets(url)))?;
     let session = if dialect == Dialect::Sqlite {
         let file = database_file(url)?;
         refuse_emptied(&file)?;
         if !file.exists() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         // As the server opens it, since SQLite would be content with a file it may only read.
         std::fs::OpenOptions::new()
@@ -189,7 +195,42 @@ pub(crate) async fn check(url: &str, options: &Options) -> Result<(), StoreError
     if is_current {
         may_write(&mut connection, dialect, options).await?;
     }
-    Ok(())
+    connection.close().await?;
+    if dialect == Dialect::Sqlite {
+        return Ok(Vec::new());
+    }
+    let wanted = (options.writers + options.readers).max(1) + PROBES;
+    let short = open_all(&session, wanted, options).await?;
+    Ok(short.into_iter().collect())
+}
+
+/// Opens so many connections at once, and closes them. Answers that the database grants fewer, if it grants enough to
+/// work with.
+async fn open_all(
+    session: &Session,
+    wanted: u32,
+    options: &Options,
+) -> Result<Option<String>, StoreError> {
+    let mut open = Vec::new();
+    let mut refused = None;
+    while open.len() < wanted as usize {
+        match first_answer(options, session.open()).await {
+            Ok(connection) => open.push(connection),
+            Err(error) if open.len() < CONNECTIONS_MIN as usize => return Err(error),
+            Err(error) => {
+                refused = Some(format!(
+                    "the database grants {} connections of the {wanted} that a server may open \
+                     (store.writers, store.readers and one more): {error}",
+                    open.len()
+                ));
+                break;
+            }
+        }
+    }
+    for connection in open {
+        connection.close().await?;
+    }
+    Ok(refused)
 }
 
 /// Whether the tables can be written to. That another client holds a lock is no reason to give up: there may be nothing
@@ -302,6 +343,9 @@ impl Db {
         migrate(&mut first, dialect).await?;
         may_write(&mut first, dialect, options).await?;
         first.close().await?;
+        // Its words, where a pool would only say that it has waited.
+        let few = server_session(url, String::new())?;
+        open_all(&few, CONNECTIONS_MIN, options).await?;
         // So that a statement given up here ends on the server too, a moment later.
         let session = server_session(url, dialect.session(options.answer_timeout() * 2))?;
         let wait = options.busy_timeout();

@@ -176,6 +176,18 @@ impl DatabaseLock {
         Ok(Self { path, file })
     }
 
+    /// That another process holds the lock, as [`DatabaseLock::take`] would say it, without taking it.
+    pub fn held(database: &Path) -> Option<StoreError> {
+        let path = lock_of(database);
+        let found = fs::metadata(&path).ok()?;
+        let (major, minor) = (rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()));
+        let file = format!(" {major:02x}:{minor:02x}:{} ", found.ino());
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let is_held = locks.lines().any(|lock| lock.contains("FLOCK") && lock.contains(&file));
+        let holder = fs::read_to_string(&path).ok().and_then(|pid| pid.trim().parse().ok());
+        is_held.then_some(StoreError::InUse { path, holder })
+    }
+
     /// Whether the locked file is still the one under its name, so that another process would find it.
     pub fn is_in_place(&self) -> bool {
         let named = fs::metadata(&self.path).map(|found| (found.dev(), found.ino()));
@@ -220,12 +232,16 @@ mod tests {
         let held = DatabaseLock::take(&database).expect("free");
         assert!(held.is_in_place());
         let refused = DatabaseLock::take(&database).expect_err("taken");
+        let found = DatabaseLock::held(&database).expect("it is taken");
+        assert_eq!(found.to_string(), refused.to_string());
         let own = std::process::id();
         assert!(matches!(refused, StoreError::InUse { holder: Some(pid), .. } if pid == own));
         fs::remove_file(place.path().join("x.lock")).expect("remove");
         assert!(!held.is_in_place());
         drop(held);
+        assert!(DatabaseLock::held(&database).is_none());
         DatabaseLock::take(&database).expect("free again");
+        assert!(DatabaseLock::held(&database).is_none());
     }
 
     #[test]

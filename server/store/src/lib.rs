@@ -127,18 +127,24 @@ impl Drop for Watching {
     }
 }
 
-/// Checks that a store could be opened, and changes nothing. A server that has it open is no error.
+/// Checks that a store could be opened, and changes nothing. A server that has it open is no error. Answers what is
+/// to be said of it otherwise.
 ///
 /// # Errors
 /// As [`Store::open`].
-pub async fn check(url: &str, options: &Options) -> Result<(), StoreError> {
+pub async fn check(url: &str, options: &Options) -> Result<Vec<String>, StoreError> {
     let file =
         if Dialect::of(url) == Some(Dialect::Sqlite) { Some(database_file(url)?) } else { None };
     let database_dir = file.as_deref().and_then(Path::parent);
     for directory in database_dir.into_iter().chain([options.data_dir.as_path()]) {
         directory::check(directory)?;
     }
-    db::check(url, options).await
+    let mut warnings = db::check(url, options).await?;
+    let file = file.filter(|_| options.is_exclusive);
+    if let Some(in_use) = file.and_then(|file| DatabaseLock::held(&file)) {
+        warnings.push(format!("{in_use}: a server cannot start with it meanwhile"));
+    }
+    Ok(warnings)
 }
 
 impl Store {

@@ -72,7 +72,7 @@ async fn everything_else_is_refused_and_leaves_nothing() {
         let outcome = bench.store.save_image(ImageKind::Messages, Bytes::copy_from_slice(body));
         assert!(matches!(outcome.await, Err(ImageError::Unsupported)), "{body:?}");
     }
-    assert!(!bench.dir.path().join("storage").exists());
+    assert!(!bench.dir.path().join("storage/images").exists());
 }
 
 #[tokio::test]

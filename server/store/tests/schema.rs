@@ -61,7 +61,7 @@ async fn the_file_of_another_program_is_refused_and_stays_as_it_is() {
         other.close().await;
         let database = dir.path().join("throng.db");
         let content = std::fs::read(&database).expect("read");
-        let checked = check(&url, &options).await;
+        let checked = check(&url, &options).await.map(drop);
         assert_eq!(std::fs::read(&database).expect("read"), content, "{sql}");
         let opened = Store::open(&url, options.clone()).await.map(drop);
         for outcome in [checked, opened] {

@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 /// Why no browser sends an origin like this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginFault {
-    #[error("an origin begins with http:// or https://")]
+    #[error("an origin begins with http:// or https://, or the scheme of an app")]
     Scheme,
     #[error("an origin has no user name and no password")]
     User,
@@ -40,17 +40,27 @@ pub fn parse(text: &str) -> Result<String, OriginFault> {
     let (scheme, rest) = text.split_once("://").ok_or(OriginFault::Scheme)?;
     let scheme = scheme.to_ascii_lowercase();
     let own_port = match scheme.as_str() {
-        "http" => 80,
-        "https" => 443,
+        "http" => Some(80),
+        "https" => Some(443),
+        _ if is_of_app(&scheme) => None,
         _ => return Err(OriginFault::Scheme),
     };
     let (host, port) = host_and_port(authority(rest)?);
     let host = canonical_host(host)?;
     let port = port.map(port_number).transpose()?;
-    Ok(match port.filter(|port| *port != own_port) {
+    Ok(match port.filter(|port| Some(*port) != own_port) {
         Some(port) => format!("{scheme}://{host}:{port}"),
         None => format!("{scheme}://{host}"),
     })
+}
+
+/// Whether pages of an app may be loaded by it, as `capacitor://localhost` and `chrome-extension://…` are.
+fn is_of_app(scheme: &str) -> bool {
+    const OTHERS: [&str; 6] = ["ws", "wss", "ftp", "file", "data", "blob"];
+    let is_in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(is_in_scheme)
+        && !OTHERS.contains(&scheme)
 }
 
 /// What follows the scheme, if it is host and port alone.

@@ -777,6 +777,53 @@ async fn rights_that_are_missing_are_found_by_the_check_and_by_the_start() {
     refused(&bench.url, "it may not delete").await;
 }
 
+/// With too few connections for all, some of them work; with fewer than one for each use, nothing does.
+async fn a_database_that_grants_few_connections_is_named() {
+    let bench = bench().await;
+    let second_db = bench.second_db().await;
+    let run = async |sql: String| {
+        let what = sql.clone();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&second_db).await.expect(&what);
+    };
+    let (own, words) = match bench.flavor {
+        Flavor::Sqlite => panic!("SQLite grants as many as there are descriptors"),
+        Flavor::Postgres => ("throng@", "too many connections for role"),
+        Flavor::Mariadb => ("root@", "max_user_connections"),
+    };
+    let granted = async |connections: u32| match bench.flavor {
+        Flavor::Postgres => run(format!("ALTER ROLE few CONNECTION LIMIT {connections}")).await,
+        _ => {
+            let limit = format!("MAX_USER_CONNECTIONS {connections}");
+            run(format!("ALTER USER few@localhost WITH {limit}")).await;
+        }
+    };
+    match bench.flavor {
+        Flavor::Postgres => {
+            run("CREATE ROLE few LOGIN PASSWORD 'secret'".into()).await;
+            run("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO few".into())
+                .await;
+        }
+        _ => {
+            run("CREATE USER few@localhost IDENTIFIED BY 'secret'".into()).await;
+            run("GRANT SELECT, INSERT, UPDATE, DELETE ON *.* TO few@localhost".into()).await;
+        }
+    }
+    let url = bench.url.replace(own, "few:secret@");
+    let options = options(&bench.dir);
+    granted(2).await;
+    let opened = Store::open(&url, options.clone()).await.map(drop).expect_err("too few");
+    let checked = check(&url, &options).await.map(drop).expect_err("too few");
+    for error in [opened, checked] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    granted(3).await;
+    let warnings = check(&url, &options).await.expect("one for each use");
+    let is_said = warnings.len() == 1 && warnings[0].contains("grants 3 connections");
+    assert!(is_said && warnings[0].contains(words), "{warnings:?}");
+    granted(100).await;
+    assert_eq!(check(&url, &options).await.expect("enough"), [""; 0]);
+}
+
 /// A database that cannot keep every text refuses messages for ever.
 async fn an_encoding_that_lacks_characters_is_refused() {
     let bench = bench().await;
@@ -842,6 +889,9 @@ async fn a_wrong_password_is_named_within_a_second() {
 }
 
 pub const SCENARIOS: &[Scenario] = &[
+    ("a_database_that_grants_few_connections_is_named", || {
+        Box::pin(a_database_that_grants_few_connections_is_named())
+    }),
     ("what_the_database_refuses_is_reported_until_it_takes_it", || {
         Box::pin(what_the_database_refuses_is_reported_until_it_takes_it())
     }),
