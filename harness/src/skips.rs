@@ -113,6 +113,7 @@ pub const SKIPS: &[(&[&str], &str)] = &[
         &["NODE-11"],
         "A permission for the server (MAY): delayed updates must arrive, which NODE-4 and NODE-10 check.",
     ),
+    (&["LIM-94"], "A permission for the server (MAY); the server's own tests check it."),
     (
         &["LIM-93"],
         "Needs a pause of the target, which the harness does not control; the server's own tests and the end-to-end \

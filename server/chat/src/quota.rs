@@ -16,6 +16,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60 * SECOND_NS;
 const DAY_NS: u64 = 24 * 60 * MINUTE_NS;
 
+/// Tokens that the sessions of a user may show at once, besides the one that each has.
+const OTHER_TOKENS_BURST: u32 = 100;
+
 /// Users that share a set differ in the upper 16 bits of their ids.
 const SETS: usize = 1 << 16;
 /// Users of one set who are remembered.
@@ -36,6 +39,7 @@ pub struct Quotas {
     joins: Quota,
     uploads: Quota,
     bytes: Quota,
+    other_tokens: Quota,
     displaced: AtomicU64,
 }
 
@@ -81,6 +85,11 @@ impl Quotas {
             publishes: Quota::new(rate(settings.publish_per_s, SECOND_NS, settings.publish_burst)),
             joins: Quota::new(rate(settings.join_per_s, SECOND_NS, settings.join_burst)),
             uploads: Quota::new(rate(uploads, MINUTE_NS, uploads)),
+            other_tokens: Quota::new(rate(
+                settings.invalid_tokens_per_s,
+                SECOND_NS,
+                OTHER_TOKENS_BURST,
+            )),
             bytes: Quota::new(bytes.map(|rate| rate.with_burst_ns(DAY_NS))),
             displaced: AtomicU64::new(0),
         }
@@ -92,6 +101,15 @@ impl Quotas {
 
     pub(crate) fn take_join(&self, sent: impl Into<Sent>, user: UserId) -> Result<(), Exceeded> {
         self.take(&self.joins, sent, user, 1).map_err(|wait_s| Exceeded::Rate { wait_s })
+    }
+
+    /// A token that a session of this user shows instead of its own.
+    pub(crate) fn take_other_token(
+        &self,
+        sent: impl Into<Sent>,
+        user: UserId,
+    ) -> Result<(), Exceeded> {
+        self.take(&self.other_tokens, sent, user, 1).map_err(|wait_s| Exceeded::Rate { wait_s })
     }
 
     /// Bytes that a user writes.

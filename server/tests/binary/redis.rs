@@ -55,7 +55,7 @@ fn a_node_joins_and_leaves_without_a_trace() {
 fn redis_may_come_late_go_and_come_back_empty() {
     let port = spare_port().expect("a free port");
     let server = throng(&format!("redis://127.0.0.1:{port}"));
-    until_ready_says(&server, "down: down");
+    until_ready_says(&server, "down: there is no connection to Redis");
     let mut redis = Redis::start_at(port);
     until_ready_says(&server, "ok");
     redis.kill();
@@ -65,7 +65,7 @@ fn redis_may_come_late_go_and_come_back_empty() {
     until_ready_says(&server, "ok");
     until("it is registered again", || redis.cli(&["HLEN", "throng:nodes"]) == "1");
     redis.pause();
-    until_ready_says(&server, "down: timeout");
+    until_ready_says(&server, "down: Redis does not answer in time");
     redis.resume();
     until_ready_says(&server, "ok");
 }

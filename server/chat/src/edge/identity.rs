@@ -39,14 +39,21 @@ impl Edge {
         }
     }
 
-    /// Asks the store whose token it is, unless the client has shown too many that are not valid.
+    /// Asks the store whose token it is, unless the client has shown too many that are not valid, or sessions of this
+    /// user too many that were not theirs.
     pub(super) fn ask_for(
         &mut self,
         session: SessionId,
         token: TokenHash,
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
-        let client = self.live(session).client;
+        let local = self.live(session);
+        let (client, identity) = (local.client, local.identity);
+        if let Some(Identity { user, .. }) = identity {
+            self.quotas
+                .take_other_token(cx.engine.sent(), user)
+                .inspect_err(|_| cx.counters.token_lookups_refused += 1)?;
+        }
         self.invalid_tokens.take(cx.engine.now(), client).map_err(|wait_ns| {
             cx.counters.token_lookups_refused += 1;
             let retry_after_ms = Some(wait_ns.div_ceil(1_000_000));

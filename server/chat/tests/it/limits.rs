@@ -405,6 +405,28 @@ fn tokens_that_are_not_valid_are_counted_per_client_on_all_shards() {
     assert_eq!(world.take(client), [LATER]);
 }
 
+/// Each has to be looked up, which costs more than to send it.
+#[test]
+fn a_known_user_may_show_some_tokens_of_others_on_all_shards_together() {
+    let mut world = World::new(2, Settings::default());
+    let tabs = [world.connect(0, Some(1)), world.connect(1, Some(1))];
+    let mut show = |world: &mut World, tab, token: &str| {
+        world.send(tab, &login_with(token));
+        let answers = world.take(tab);
+        let refused: Vec<_> = answers.iter().filter(|it| it.contains("rate_limited")).collect();
+        assert!(refused.iter().all(|it| it.contains("retry_after_ms")), "{refused:?}");
+        refused.is_empty()
+    };
+    // Their own costs nothing, however often they show it.
+    assert!((0..30).all(|_| show(&mut world, tabs[0], &token(1))));
+    let accepted = (0..150).filter(|n| show(&mut world, tabs[n % 2], &invented(8))).count();
+    assert_eq!(accepted, 100);
+    assert!(!show(&mut world, tabs[0], &token(2)), "valid or not");
+    assert!(show(&mut world, tabs[0], &token(1)), "it is still theirs");
+    world.advance(1_000);
+    assert_eq!((0..50).filter(|_| show(&mut world, tabs[1], &invented(8))).count(), 10);
+}
+
 #[test]
 fn valid_tokens_of_a_whole_network_do_not_count() {
     let mut world = World::new(2, few_invalid_tokens());
