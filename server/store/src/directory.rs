@@ -56,6 +56,17 @@ pub(crate) fn open_private(file: &Path) -> Result<File, StoreError> {
     Ok(opened)
 }
 
+/// Writes a new file whole or not at all, for this user only, whatever the umask. Its directory is there.
+pub(crate) fn write_private(path: &Path, bytes: &[u8], replaces: bool) -> std::io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.as_file().set_permissions(Permissions::from_mode(FILE_MODE))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    let kept = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
+    kept.map(drop).map_err(|failed| failed.error)
+}
+
 /// Checks that a directory can be used or created, and changes nothing. Answers it, or the one in which it would be
 /// created.
 pub(crate) fn check(directory: &Path) -> Result<PathBuf, StoreError> {

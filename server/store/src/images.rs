@@ -1,6 +1,5 @@
 //! Uploaded images: checked by content, stored once under their hash.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use crate::clock::now_ms;
 use crate::dialect::OnConflict;
-use crate::directory::{create_private, mend_directory};
+use crate::directory::{create_private, mend_directory, write_private};
 use crate::statement::widen;
 use crate::{ImageError, Store, StoreError};
 
@@ -189,12 +188,5 @@ fn write_once(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     }
     let folder = path.parent().ok_or(StoreError::Corrupt("an image path without a folder"))?;
     create_private(folder)?;
-    let write = || {
-        // For this user only, as temporary files are.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|failed| failed.error)
-    };
-    write().map(drop).map_err(|error| StoreError::at(path, error))
+    write_private(path, bytes, true).map_err(|error| StoreError::at(path, error))
 }

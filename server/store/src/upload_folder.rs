@@ -2,14 +2,14 @@
 //! leaves an empty folder under the same name, and what is written there is gone when it is mounted again.
 
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use data_encoding::HEXLOWER;
 
 use crate::StoreError;
-use crate::directory::create_private;
+use crate::directory::{create_private, write_private};
 
 /// The file in it that tells it from every other folder. All nodes that share the folder find the same.
 const MARK: &str = ".throng";
@@ -64,17 +64,11 @@ impl UploadFolder {
             found => return found.map_err(at),
         }
         let mark = format!("{}\n", HEXLOWER.encode(&rand::random::<[u8; 16]>()));
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
-            file.write_all(mark.as_bytes())?;
-            file.as_file().sync_all()?;
-            match file.persist_noclobber(self.path.join(MARK)) {
-                // Another node was faster.
-                Err(failed) if failed.error.kind() != ErrorKind::AlreadyExists => Err(failed.error),
-                _ => self.read(),
-            }
-        };
-        write().map_err(at)
+        match write_private(&self.path.join(MARK), mark.as_bytes(), false) {
+            // Another node was faster.
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(at(error)),
+            Ok(()) | Err(_) => self.read().map_err(at),
+        }
     }
 }
 
