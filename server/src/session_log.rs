@@ -1,6 +1,6 @@
 //! One line for each join, leave and end of a session. No payload, no token, no sid.
 //!
-//! Whoever comes and goes without end does not fill the disk, and hides the lines of nobody else.
+//! A client that comes and goes without end does not fill the disk, and hides the lines of nobody else.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

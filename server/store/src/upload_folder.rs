@@ -11,7 +11,7 @@ use data_encoding::HEXLOWER;
 use crate::StoreError;
 use crate::directory::{create_private, write_private};
 
-/// The file in it that tells it from every other folder. All nodes that share the folder find the same.
+/// The file in it that distinguishes it from every other folder. All nodes that share the folder find the same.
 const MARK: &str = ".throng";
 
 #[derive(Debug)]

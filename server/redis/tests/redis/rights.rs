@@ -95,7 +95,7 @@ async fn a_server_that_cannot_save_is_found_by_a_write_and_has_all_rights() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_is_told_in_the_words_of_redis() {
+async fn a_database_that_is_not_there_is_reported_in_the_words_of_redis() {
     let server = Server::start(&[]);
     let words = "DB index is out of range".to_owned();
     let missing = probe(&format!("{}/99", server.url())).missing().await;
