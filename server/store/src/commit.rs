@@ -121,6 +121,8 @@ pub(crate) struct Committer {
     pub db: Db,
     pub node: String,
     pub batch_max: usize,
+    /// Nobody else writes to the database.
+    pub is_alone: bool,
     pub metrics: Arc<StoreMetrics>,
 }
 
@@ -194,6 +196,7 @@ impl Committer {
                 }
             }
             if attempt == ATTEMPTS_MAX || !(is_doubtful || is_transient(&error)) {
+                self.db.suspect();
                 return Err(Failed { error, is_doubtful: false });
             }
             tracing::debug!(%error, attempt, "retrying a group commit");
@@ -269,6 +272,10 @@ impl Committer {
         // The rooms are locked, so nobody adds another meanwhile.
         let firsts = find_firsts(write, dialect, &cids_of(jobs)).await?;
         let plan = Plan::new(jobs, &last_seqs, firsts, now_ms());
+        if plan.has_lost && self.is_alone {
+            // Only what was copied over the file can have done that: what is written next would be lost as well.
+            return Err(self.db.lose());
+        }
         let ids = insert_messages(write, dialect, &plan.messages).await?;
         raise_rooms(write, dialect, &plan.raised).await?;
         raise_marks(write, dialect, &plan.marks).await?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(crate) struct Db {
     answer_timeout: Option<Duration>,
     pub metrics: Arc<StoreMetrics>,
     health: Dependency,
+    /// A write has failed for a reason that is not known: the next look inserts rows.
+    is_suspect: Arc<AtomicBool>,
     /// Group commits.
     pub batches: Arc<Unanswered>,
     /// What else is written.
@@ -292,6 +295,7 @@ impl Db {
             answer_timeout,
             metrics,
             health,
+            is_suspect: Arc::default(),
             batches: Arc::default(),
             writes: Arc::default(),
         })
@@ -373,6 +377,14 @@ impl Db {
         }
     }
 
+    /// The file has lost what was written to it. It is not used again before a restart.
+    pub fn lose(&self) -> StoreError {
+        let open = self.file.as_ref().expect("only a file has one writer");
+        let lost = open.file.lose();
+        self.note(&lost);
+        lost
+    }
+
     /// Whether the files were in place when somebody looked last.
     fn was_in_place(&self) -> Result<(), StoreError> {
         self.file.as_ref().map_or(Ok(()), |open| open.file.was_in_place())
@@ -451,7 +463,20 @@ impl Db {
         let waiting = self.writes.begin();
         let answer = self.otherwise_in_time(answer).await;
         waiting.end(&answer);
+        if answer.is_err() {
+            self.suspect();
+        }
         answer
+    }
+
+    /// The next look inserts rows, as callers do.
+    pub fn suspect(&self) {
+        self.is_suspect.store(true, Relaxed);
+    }
+
+    /// Whether a write has failed since the last call.
+    pub fn take_suspicion(&self) -> bool {
+        self.is_suspect.swap(false, Relaxed)
     }
 
     /// The answer to what writes nothing, such as the beginning of a transaction, if it comes as soon.

@@ -187,6 +187,16 @@ impl DatabaseLock {
         Ok(Self { path, file })
     }
 
+    /// Whether [`DatabaseLock::take`] may open the file of the lock, if it is there.
+    pub fn check(database: &Path) -> Result<(), StoreError> {
+        let path = lock_of(database);
+        if !path.exists() {
+            return Ok(());
+        }
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        opened.map(drop).map_err(|error| StoreError::at(&path, error))
+    }
+
     /// That another process holds the lock, as [`DatabaseLock::take`] would say it, without taking it.
     pub fn held(database: &Path) -> Option<StoreError> {
         let path = lock_of(database);

@@ -24,8 +24,8 @@ const WRITES_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Disk {
     writes: Arc<Semaphore>,
-    /// What the directories of uploads are in.
-    folder: Arc<UploadFolder>,
+    /// The directories of uploads, and what they are in.
+    folders: Arc<[UploadFolder]>,
     /// Directories that uploads are written below.
     upload_dirs: [PathBuf; 2],
     /// What they are below, and is not said: anyone may read how the disk is.
@@ -44,7 +44,10 @@ impl Disk {
     pub fn new(options: &Options, database: Option<&Path>) -> Self {
         Self {
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
-            folder: Arc::new(UploadFolder::new(images::folder(&options.data_dir))),
+            folders: std::iter::once(images::folder(&options.data_dir))
+                .chain(images::directories(&options.data_dir))
+                .map(UploadFolder::new)
+                .collect(),
             upload_dirs: images::directories(&options.data_dir),
             data_dir: options.data_dir.clone(),
             database: database.map(Path::to_owned),
@@ -61,8 +64,8 @@ impl Disk {
     }
 
     /// To be looked at before a file is written.
-    pub fn folder(&self) -> Arc<UploadFolder> {
-        Arc::clone(&self.folder)
+    pub fn folders(&self) -> Arc<[UploadFolder]> {
+        Arc::clone(&self.folders)
     }
 
     /// Completes when a file may be written, and lets others write when the permit is dropped.
@@ -84,7 +87,8 @@ impl Disk {
 
     /// Looks at the disk and decides what is refused. Blocks for as long as the disk does.
     pub fn look(&self) -> State {
-        let is_moved = matches!(self.folder.look(), Err(StoreError::Moved(_)));
+        let unusable = self.folders.iter().find_map(|folder| folder.look().err());
+        let unusable = unusable.and_then(|error| error.storage_fault());
         let places: Result<Vec<PathBuf>, StoreError> =
             self.upload_dirs.iter().map(|upload_dir| directory::check(upload_dir)).collect();
         let places = match places {
@@ -111,9 +115,9 @@ impl Disk {
             let name = database.file_name()?.display().to_string();
             Some(Place { name, space: Space::under(database.parent()?) })
         });
-        let fault = if is_moved { Some(StorageFault::Moved) } else { *self.fault() };
+        let fault = unusable.or(*self.fault());
         let verdict = verdict(&uploads, messages.as_ref(), self.min_free_mb, fault);
-        self.refuses_uploads.store(verdict.refuses_uploads || is_moved, Relaxed);
+        self.refuses_uploads.store(verdict.refuses_uploads || unusable.is_some(), Relaxed);
         self.refuses_messages.store(verdict.refuses_messages, Relaxed);
         verdict.reason.map_or(State::Ok, State::Down)
     }
@@ -121,6 +125,20 @@ impl Disk {
     fn fault(&self) -> std::sync::MutexGuard<'_, Option<StorageFault>> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether there is space for a database that is not there yet.
+///
+/// # Errors
+/// Its disk is full, or has no inode left.
+pub(crate) fn check_new(database: &Path) -> Result<(), StoreError> {
+    let existing = database.ancestors().skip(1).find(|ancestor| ancestor.exists());
+    let Some(directory) = existing.filter(|_| !database.exists()) else { return Ok(()) };
+    let space = Space::under(directory).map_err(|error| StoreError::at(directory, error))?;
+    if space.is_used_up || space.has_no_inodes {
+        return Err(StoreError::at(directory, io::ErrorKind::StorageFull.into()));
+    }
+    Ok(())
 }
 
 /// Where something is written.
@@ -374,12 +392,14 @@ mod tests {
         let disk = Disk::new(&Options { min_free_mb: 0, ..Options::new(place.path()) }, None);
         assert_eq!(disk.look(), State::Ok);
         let avatars = place.path().join("storage/images/avatars");
-        std::fs::create_dir_all(avatars.parent().expect("images")).expect("create");
+        let aside = place.path().join("aside");
+        std::fs::rename(&avatars, &aside).expect("rename");
         std::fs::write(&avatars, "no directory").expect("write");
         for _ in 0..2 {
             assert!(matches!(disk.look(), State::Down(_)), "the data directory itself is well");
         }
         std::fs::remove_file(&avatars).expect("remove");
+        std::fs::rename(&aside, &avatars).expect("rename");
         assert_eq!(disk.look(), State::Ok);
     }
 }

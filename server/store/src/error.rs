@@ -33,6 +33,9 @@ pub enum StoreError {
     /// The user of the database has not got this right.
     #[error("denied: the user of the database has no right to {0}")]
     Rights(String),
+    /// The database takes no rows of ours, for a reason of its own.
+    #[error("the database refuses rows: {0}")]
+    Refused(String),
     /// The database cannot keep every text.
     #[error(
         "the encoding of the database is {0}, and messages need UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"

@@ -169,6 +169,7 @@ impl StoreError {
             Self::LowDisk => Some(StorageFault::Full),
             Self::Replaced(_) => Some(StorageFault::Replaced),
             Self::Moved(_) => Some(StorageFault::Moved),
+            Self::Refused(_) => Some(StorageFault::Refused),
             Self::Rights(_) => Some(StorageFault::Denied),
             Self::Busy(_)
             | Self::Closed
@@ -209,6 +210,7 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
         | StoreError::File { .. }
         | StoreError::Emptied(_)
         | StoreError::Moved(_)
+        | StoreError::Refused(_)
         | StoreError::InUse { .. }
         | StoreError::Url(_) => true,
     }

@@ -30,6 +30,8 @@ pub(crate) struct OpenFile {
     seen: Mutex<Option<Seen>>,
     /// As of the last look.
     is_lost: AtomicBool,
+    /// Other content was found in it, whatever a look says.
+    was_overwritten: AtomicBool,
 }
 
 /// A database file between two checkpoints: only these write into it.
@@ -52,6 +54,7 @@ impl OpenFile {
             index: LogIndex::new(&with_suffix(database, "-shm"))?,
             seen: Mutex::default(),
             is_lost: AtomicBool::new(false),
+            was_overwritten: AtomicBool::new(false),
         })
     }
 
@@ -69,7 +72,8 @@ impl OpenFile {
         let this = std::sync::Arc::clone(this);
         let looked = spawn_blocking(move || {
             let is_in_place = this.database.is_in_place()? && this.log.is_in_place()?;
-            let is_lost = !(is_in_place && this.has_log()? && this.has_database()?);
+            let is_lost = this.was_overwritten.load(Relaxed)
+                || !(is_in_place && this.has_log()? && this.has_database()?);
             this.is_lost.store(is_lost, Relaxed);
             this.was_in_place()
         });
@@ -112,6 +116,13 @@ impl OpenFile {
             *seen = Some(now);
         }
         Ok(is_same)
+    }
+
+    /// What a caller has found in it is not what was written.
+    pub fn lose(&self) -> StoreError {
+        self.was_overwritten.store(true, Relaxed);
+        self.is_lost.store(true, Relaxed);
+        self.lost()
     }
 
     fn lost(&self) -> StoreError {

@@ -14,6 +14,7 @@ use crate::clock::now_ms;
 use crate::dialect::OnConflict;
 use crate::directory::{create_private, mend_directory, write_private};
 use crate::statement::widen;
+use crate::upload_folder::UploadFolder;
 use crate::{ImageError, Store, StoreError};
 
 /// A file found under `/storage/`.
@@ -38,7 +39,7 @@ impl Store {
         }
         self.disk().admit_upload()?;
         let (root, pixels_max) = (self.images_dir(), options.image_pixels_max);
-        let folder = self.disk().folder();
+        let folders = self.disk().folders();
         let writing = self.disk().write_permit().await;
         let length = bytes.len() as u64;
         let written = spawn_blocking(move || {
@@ -47,7 +48,7 @@ impl Store {
             let format = sniff(&bytes, pixels_max)?;
             let hash = HEXLOWER.encode(&Sha256::digest(&bytes));
             let path = ImagePath::new(kind, &hash, format).expect("it is a hash");
-            folder.look()?;
+            folders.iter().try_for_each(UploadFolder::look)?;
             write_once(&root.join(path.relative()), &bytes)?;
             Ok::<_, ImageError>(path.to_string())
         });

@@ -139,8 +139,12 @@ pub async fn check(url: &str, options: &Options) -> Result<Vec<String>, StoreErr
     for directory in database_dir.into_iter().chain([options.data_dir.as_path()]) {
         directory::check(directory)?;
     }
-    let mut warnings = db::check(url, options).await?;
     let file = file.filter(|_| options.is_exclusive);
+    if let Some(file) = &file {
+        DatabaseLock::check(file)?;
+        disk::check_new(file)?;
+    }
+    let mut warnings = db::check(url, options).await?;
     if let Some(in_use) = file.and_then(|file| DatabaseLock::held(&file)) {
         warnings.push(format!("{in_use}: a server cannot start with it meanwhile"));
     }
@@ -180,6 +184,7 @@ impl Store {
             db: db.clone(),
             node: options.node.clone(),
             batch_max: options.commit_batch_max,
+            is_alone: lock.is_some(),
             metrics: metrics.clone(),
         };
         tokio::spawn(committer.run(jobs));

@@ -18,6 +18,8 @@ pub(crate) struct Plan<'a> {
     pub raised: LastSeqs,
     pub marks: ReadMarks,
     pub outcomes: Vec<JobOutcome>,
+    /// A room has fewer messages than members have seen.
+    pub has_lost: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -46,11 +48,12 @@ impl<'a> Plan<'a> {
                 };
                 let tip = if *tip <= TIP_MAX { *tip } else { 0 };
                 if tip > last_seq {
+                    self.has_lost = true;
                     tracing::error!(
                         room,
                         last_seq,
                         tip,
-                        "the database has lost messages of the room: was it restored? numbers go on"
+                        "the database has lost messages of the room: was it restored?"
                     );
                 }
                 let last_seq = last_seq.max(tip);

@@ -58,11 +58,13 @@ impl Store {
             // An attempt whose answer was lost may be what has taken the e-mail: then its tokens are there.
             let may_be_own = error.is_taken() || leaves_doubt(&error);
             if !may_be_own || !self.has_token(hashes[0].1).await? {
-                return Err(if error.is_taken() {
-                    RegisterError::EmailTaken
-                } else {
-                    error.into()
-                });
+                // A rule of the database may refuse a row in the same words.
+                let is_taken = error.is_taken() && self.is_email_taken(&new.email).await?;
+                if !is_taken {
+                    self.db().suspect();
+                    return Err(error.into());
+                }
+                return Err(RegisterError::EmailTaken);
             }
         }
         let select = self.db().query(by_email()).bind(email_key(&new.email));

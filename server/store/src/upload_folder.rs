@@ -1,4 +1,4 @@
-//! The folder of uploads while it is open: whether its name still leads to it. A file system that is not mounted
+//! A folder of uploads while it is open: whether its name still leads to it. A file system that is not mounted
 //! leaves an empty folder under the same name, and what is written there is gone when it is mounted again.
 
 use std::fs;
@@ -13,6 +13,8 @@ use crate::directory::{create_private, write_private};
 
 /// The file in it that distinguishes it from every other folder. All nodes that share the folder find the same.
 const MARK: &str = ".throng";
+/// What is longer is not ours.
+const MARK_BYTES_MAX: u64 = 100;
 
 #[derive(Debug)]
 pub(crate) struct UploadFolder {
@@ -52,7 +54,13 @@ impl UploadFolder {
     }
 
     fn read(&self) -> io::Result<String> {
-        fs::read_to_string(self.path.join(MARK))
+        let path = self.path.join(MARK);
+        // Nothing else is read: a pipe in its place would hold the look up for ever.
+        let found = fs::metadata(&path)?;
+        if !found.is_file() || found.len() > MARK_BYTES_MAX {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        fs::read_to_string(path)
     }
 
     /// The mark that is there, or a new one.
@@ -98,6 +106,27 @@ mod tests {
         fs::rename(&away, &path).expect("rename");
         folder.look().expect("it is back");
         of_another_node.look().expect("for the other node as well");
+    }
+
+    #[test]
+    fn what_is_no_mark_is_an_error() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let path = place.path().join("storage");
+        let folder = UploadFolder::new(path.clone());
+        folder.look().expect("it is created");
+        let mark = path.join(MARK);
+        let kept = fs::read(&mark).expect("read");
+        fs::remove_file(&mark).expect("remove");
+        fs::create_dir(&mark).expect("create");
+        folder.look().expect_err("a folder");
+        fs::remove_dir(&mark).expect("remove");
+        std::os::unix::fs::symlink(&mark, &mark).expect("link");
+        folder.look().expect_err("a link to itself");
+        fs::remove_file(&mark).expect("remove");
+        fs::write(&mark, [b'x'; 101]).expect("write");
+        folder.look().expect_err("too long");
+        fs::write(&mark, kept).expect("write");
+        folder.look().expect("it is back");
     }
 
     #[test]

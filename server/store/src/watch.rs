@@ -122,8 +122,9 @@ impl Watch {
         let Pending { disk: disk_look, light, thorough, stuck } = pending;
         tokio::join!(look_at_disk(disk, disk_look, &dependencies.disk), async {
             let is_down = matches!(dependencies.store.state(), State::Down(_));
-            let look = if is_down { thorough } else { light };
-            look_at_store(db, is_down, look, stuck, &dependencies.store).await;
+            let is_thorough = is_down || db.take_suspicion();
+            let look = if is_thorough { thorough } else { light };
+            look_at_store(db, is_thorough, look, stuck, &dependencies.store).await;
         });
     }
 

@@ -72,7 +72,10 @@ async fn everything_else_is_refused_and_leaves_nothing() {
         let outcome = bench.store.save_image(ImageKind::Messages, Bytes::copy_from_slice(body));
         assert!(matches!(outcome.await, Err(ImageError::Unsupported)), "{body:?}");
     }
-    assert!(!bench.dir.path().join("storage/images").exists());
+    for kind in ["messages", "avatars"] {
+        let folder = bench.dir.path().join("storage/images").join(kind);
+        assert_eq!(std::fs::read_dir(folder).expect("it is there").count(), 1, "its mark");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::{Bench, DOWN_WITHIN, UP_WITHIN, bench, options, text};
+use common::{Bench, DOWN_WITHIN, UP_WITHIN, bench, options, text, until};
 use sqlx::AnyPool;
 use throng_health::State;
 use throng_store::{
@@ -339,6 +339,38 @@ async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to()
         bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
         assert!(!bench.store.close().await, "not everything was written");
     }
+}
+
+/// An older copy of all three files, put over those that are open: the index of the log fits the log then. What shows
+/// it is that members have seen more messages than there are.
+#[tokio::test]
+async fn an_older_copy_put_over_the_open_files_takes_no_message() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let options = Options { is_exclusive: true, ..options(&dir) };
+    let url = options.default_url();
+    let store = Store::open(&url, options.clone()).await.expect("open");
+    store.ensure_rooms(&[(1, "Room".into())]).await.expect("a room");
+    let append = async |tip: u64| store.append_behind(1, None, tip, vec![text(1, "x")]).await;
+    for tip in 0..3 {
+        append(tip).await.expect("append");
+    }
+    let names = ["throng.db", "throng.db-wal", "throng.db-shm"];
+    let copies = names.map(|name| std::fs::read(dir.path().join(name)).expect("read"));
+    for tip in 3..6 {
+        append(tip).await.expect("append");
+    }
+    for (name, copy) in names.iter().zip(&copies) {
+        use std::io::Write;
+        // In place, and without a moment in which it is empty: the index is mapped.
+        let file = std::fs::OpenOptions::new().write(true).open(dir.path().join(name));
+        file.expect("open").write_all(copy).expect("write");
+    }
+    for _ in 0..2 {
+        let refused = append(6).await.map(drop).expect_err("three messages are gone");
+        assert!(refused.to_string().contains("removed, replaced"), "{refused}");
+    }
+    until(&store, "store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
+    assert!(!store.close().await, "not everything was written");
 }
 
 /// The log begins anew, and is emptied by another program that has moved its content.

@@ -218,7 +218,8 @@ async fn an_upload_without_room_or_image_is_refused() {
     let no_multipart = json!({ "api_token": token, "roomid": "1", "file": "x" });
     bench.post("/api/file/uploadimg", no_multipart).await.is(200, refused);
     assert!(bench.changed.lock().expect("lock").is_empty());
-    assert!(!bench.dir.path().join("data/storage/images").exists(), "nothing was kept");
+    let folder = bench.dir.path().join("data/storage/images/messages");
+    assert_eq!(std::fs::read_dir(folder).expect("it is there").count(), 1, "its mark alone");
 }
 
 #[tokio::test]
@@ -334,7 +335,8 @@ async fn an_upload_beyond_what_its_user_may_send_is_refused_until_it_is_free_aga
         assert_eq!(refused.header("retry-after"), "42");
         assert_eq!(refused.exceeded, "limits.uploads_per_minute");
     }
-    assert!(!bench.dir.path().join("data/storage/images").exists(), "nothing was kept");
+    let folder = bench.dir.path().join("data/storage/images/messages");
+    assert_eq!(std::fs::read_dir(folder).expect("it is there").count(), 1, "its mark alone");
     let saved = bench.send(upload("/api/file/uploadimg", &other, "1", &png(), "image/png")).await;
     assert_eq!(saved.json()["errno"], 200);
     let bytes = png().len() as u64;

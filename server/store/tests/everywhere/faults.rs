@@ -416,20 +416,26 @@ fn refusal(flavor: Flavor) -> &'static str {
     match flavor {
         Flavor::Sqlite => panic!("nobody else writes rules into its file"),
         Flavor::Postgres => {
-            "CREATE TABLE is_refused (x INT);
+            "CREATE TABLE is_refused (how INT);
              CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
              BEGIN
-               IF EXISTS (SELECT 1 FROM is_refused) THEN RAISE EXCEPTION 'not today'; END IF;
+               IF EXISTS (SELECT 1 FROM is_refused WHERE how = 1) THEN RAISE 'not today'; END IF;
+               IF EXISTS (SELECT 1 FROM is_refused WHERE how = 2) THEN RAISE unique_violation; END IF;
+               IF EXISTS (SELECT 1 FROM is_refused WHERE how = 3) THEN RETURN NULL; END IF;
                RETURN NEW;
              END $$;
              CREATE TRIGGER refuse_users BEFORE INSERT ON users
              FOR EACH ROW EXECUTE FUNCTION refuse()"
         }
         Flavor::Mariadb => {
-            "CREATE TABLE is_refused (x INT);
+            "CREATE TABLE is_refused (how INT);
              CREATE TRIGGER refuse_users BEFORE INSERT ON users FOR EACH ROW
-             IF EXISTS (SELECT 1 FROM is_refused) THEN
+             IF EXISTS (SELECT 1 FROM is_refused WHERE how = 1) THEN
                SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not today';
+             ELSEIF EXISTS (SELECT 1 FROM is_refused WHERE how = 2) THEN
+               SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062, MESSAGE_TEXT = 'not today';
+             ELSEIF EXISTS (SELECT 1 FROM is_refused WHERE how = 3) THEN
+               SIGNAL SQLSTATE '22003' SET MYSQL_ERRNO = 1264, MESSAGE_TEXT = 'not today';
              END IF"
         }
     }
@@ -451,20 +457,23 @@ async fn what_the_database_refuses_is_reported_until_it_takes_it() {
     for name in ["one", "two", "three"] {
         register(name).await.expect("it takes them");
     }
-    let forbid = sqlx::raw_sql("INSERT INTO is_refused VALUES (1)");
-    forbid.execute(&second_db).await.expect("forbid");
-    let refused = register("four").await.map(drop).expect_err("the database refuses it");
-    let RegisterError::Store(error) = refused else { panic!("{refused}") };
-    assert_eq!(error.storage_fault(), Some(StorageFault::Refused), "{error}");
     let is_down = |state: &State| matches!(state, State::Down(why) if why.contains("refuses"));
-    bench.until("store", DOWN_WITHIN, is_down).await;
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(1500) {
-        assert!(is_down(&bench.health("store")), "{:?}", bench.health("store"));
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    // By an error of its own; in the words of a name that is taken; and by dropping the row, or as one that does not fit.
+    for how in 1..=3 {
+        let forbid = format!("INSERT INTO is_refused VALUES ({how})");
+        let forbid = sqlx::raw_sql(sqlx::AssertSqlSafe(forbid)).execute(&second_db).await;
+        forbid.expect("forbid");
+        let refused = register("four").await.map(drop).expect_err("the database refuses it");
+        let RegisterError::Store(_) = refused else { panic!("{how}: {refused}") };
+        bench.until("store", DOWN_WITHIN, is_down).await;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1500) {
+            assert!(is_down(&bench.health("store")), "{how}: {:?}", bench.health("store"));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        sqlx::raw_sql("DELETE FROM is_refused").execute(&second_db).await.expect("allow");
+        bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
     }
-    sqlx::raw_sql("DELETE FROM is_refused").execute(&second_db).await.expect("allow");
-    bench.until("store", UP_WITHIN, |state| *state == State::Ok).await;
     register("four").await.expect("it takes it again");
     for table in ["users", "rooms", "messages", "files", "reading", "read_marks", "tokens"] {
         let sql = match table {
