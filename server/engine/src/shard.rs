@@ -143,9 +143,10 @@ impl<A: App> Shard<A> {
         self.engine.reads(pipe)
     }
 
-    /// Whether the pipe carries a session whose user is known: it is read before the others.
-    pub fn is_identified(&self, pipe: PipeId) -> bool {
-        self.engine.is_identified(pipe)
+    /// Whether the pipe carries a session whose user is known, and has not caused much lately: it is read before the
+    /// others.
+    pub fn is_preferred(&self, pipe: PipeId) -> bool {
+        self.engine.is_preferred(pipe)
     }
 
     /// Whether the sid is that of a session whose user is known.

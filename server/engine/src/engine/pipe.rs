@@ -112,9 +112,9 @@ impl Engine {
         !self.is_paused(pipe) && !matches!(self.role(pipe), Role::Closing | Role::Gone)
     }
 
-    pub(crate) fn is_identified(&self, pipe: PipeId) -> bool {
+    pub(crate) fn is_preferred(&self, pipe: PipeId) -> bool {
         match self.role(pipe) {
-            Role::Session(id) => self.live(id).trust() == Trust::Identified,
+            Role::Session(id) => self.live(id).trust() == Trust::Identified && !self.is_busy(id),
             Role::RawEcho => true,
             Role::Probe { .. } | Role::Closing | Role::Gone => false,
         }

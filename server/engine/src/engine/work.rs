@@ -22,6 +22,9 @@ const ANONYMOUS_BYTES_PER_UNIT: usize = 1024;
 const FRAGMENT_BYTES: usize = 64;
 /// A session whose work would be paid for later than this is ended.
 const DEBT_MS_MAX: u64 = 10_000;
+/// Units that have not come back, beyond which a client is read after those who have caused less: as many as nobody
+/// causes by writing, and less than a shard does in a millisecond.
+const BUSY_UNITS: u64 = 200;
 /// What a session may cause although its client address, or all of them, owe: enough to connect and to say who it is,
 /// and then for its heartbeats.
 const FREE_UNITS: u32 = 8;
@@ -86,6 +89,15 @@ impl Engine {
         } else if (is_late || read_at > now) && self.owing.last() != Some(&id) {
             self.owing.push(id);
         }
+    }
+
+    /// Whether the session, or its owner's together, have caused much lately: others come first.
+    pub(super) fn is_busy(&self, id: SessionId) -> bool {
+        let session = self.live(id);
+        let Some(rate) = self.work_rates.of(session.trust()) else { return false }; // There is no limit.
+        let account = &session.account;
+        let work = account.owner.map_or(account.work, |owner| self.owners.work(owner));
+        work.full_at().since(self.now) > rate.cost_ns(BUSY_UNITS)
     }
 
     /// The units that the session has taken and that have not come back.

@@ -174,10 +174,10 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Watches a pipe among those whose users are known, or among the others.
+    /// Watches a pipe among those whose users are known and have not caused much lately, or among the others.
     pub(super) fn regroup(&mut self, pipe: PipeId) {
         let group =
-            if self.shard.is_identified(pipe) { Group::Identified } else { Group::Anonymous };
+            if self.shard.is_preferred(pipe) { Group::Identified } else { Group::Anonymous };
         let Some(open) = self.connections.pipe_mut(pipe) else { return }; // It ended in this turn.
         if open.group == group {
             return;

@@ -1,8 +1,8 @@
 //! Bytes of open pipes, through one buffer for all of them.
 //!
-//! Sessions whose users are known are read first. What anonymous clients send gets a share of a turn, and the pipes
-//! that are left over are the first in the next one: however many of them send, the others wait no longer than that
-//! share, and each of them has its turn.
+//! Sessions whose users are known, and have not caused much lately, are read first. What the others send gets a share
+//! of a turn, and the pipes that are left over are the first in the next one: however many of them send, those before
+//! them wait no longer than that share, and each of them has its turn.
 
 use std::os::fd::AsRawFd;
 
@@ -14,7 +14,10 @@ use super::turn::Worker;
 
 /// Bytes read in one turn; then their effects are sent.
 const READ_BYTES_PER_TURN: usize = 4 * 1024 * 1024;
-/// Bytes read at once from a pipe whose user is not known.
+/// Pipes that are ready behind the one that is read: then each is read a little at a time.
+const CROWD: usize = 8;
+const CROWDED_READ_BYTES: usize = 1024;
+/// Bytes read at once from a pipe whose user is not known, or has caused much lately.
 const ANONYMOUS_READ_BYTES: usize = 16 * 1024;
 /// So many of them are read in any turn.
 const ANONYMOUS_READS_MIN: usize = 2;
@@ -27,7 +30,13 @@ impl<A: App> Worker<A> {
         self.read_bytes = 0;
         while self.read_bytes < READ_BYTES_PER_TURN {
             let Some(pipe) = self.identified.pop_front() else { break };
-            self.read_open(pipe, self.buffer.len());
+            if !self.shard.is_preferred(pipe) {
+                // Another pipe of its user was read before it, and had much to say.
+                self.anonymous.push_back(pipe);
+                continue;
+            }
+            let is_crowded = self.identified.len() >= CROWD;
+            self.read_open(pipe, if is_crowded { CROWDED_READ_BYTES } else { self.buffer.len() });
         }
         let begun = self.config.clock.now();
         // A head may be read again at once, after an interruption: in the next turn.

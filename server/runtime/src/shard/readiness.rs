@@ -1,6 +1,6 @@
 //! A set of epoll holds everything that a shard waits for; the runtime sleeps on the set.
 //!
-//! Pipes whose users are not known are in a set of their own inside it. The kernel reports what is ready in turn, so
+//! Pipes whose users are not known, or have caused much lately, are in a set of their own inside it. The kernel reports what is ready in turn, so
 //! that thousands of strangers who always send would else stand between the others and their turn.
 //!
 //! An idle connection costs no user memory here, and waiting for it again costs no system call:

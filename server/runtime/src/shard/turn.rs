@@ -180,11 +180,11 @@ impl<A: App> Worker<A> {
                     if ready.is_broken {
                         broken.push(pipe);
                     }
-                    let is_identified = self.shard.is_identified(pipe);
-                    if is_identified != (ready.group == Group::Identified) {
+                    let is_preferred = self.shard.is_preferred(pipe);
+                    if is_preferred != (ready.group == Group::Identified) {
                         regrouped.push(pipe);
                     }
-                    if ready.is_readable && is_identified {
+                    if ready.is_readable && is_preferred {
                         self.identified.push_back(pipe);
                     } else if ready.is_readable {
                         self.anonymous.push_back(pipe);
