@@ -323,6 +323,11 @@ impl<A: App, S: Store<A>> World<A, S> {
         self.nodes.iter().map(|node| &node.shard)
     }
 
+    /// Whether the client's pipe is read before those of others.
+    pub fn is_preferred(&self, client: Client) -> bool {
+        self.nodes[client.shard].shard.is_preferred(client.pipe)
+    }
+
     /// The shard alone, to go on without a world around it.
     pub fn into_shard(mut self, index: usize) -> Shard<A> {
         self.nodes.swap_remove(index).shard

@@ -274,6 +274,27 @@ fn all_sessions_of_a_user_share_one_rate() {
     assert_eq!(acks(&mut world, last), 1);
 }
 
+#[test]
+fn who_has_caused_much_lately_is_read_after_the_others() {
+    let mut world = World::new(1, Settings::default());
+    let tabs = [world.connect(0, Some(1)), world.connect(0, Some(1))];
+    let (other, stranger) = (world.connect(0, Some(2)), world.connect(0, None));
+    let preferred =
+        |world: &World| [tabs[0], tabs[1], other, stranger].map(|it| world.is_preferred(it));
+    assert_eq!(preferred(&world), [true, true, true, false]);
+    for _ in 0..190 {
+        world.send(tabs[0], r#"42["nothing"]"#);
+    }
+    assert_eq!(preferred(&world), [true, true, true, false], "nobody writes so much");
+    for _ in 0..20 {
+        world.send(tabs[1], r#"42["nothing"]"#);
+    }
+    assert_eq!(preferred(&world), [false, false, true, false], "they are one user");
+    world.advance(100);
+    world.send(other, "3");
+    assert_eq!(preferred(&world), [true, true, true, false], "it has come back");
+}
+
 /// To close what comes back at once would cost the shard more than its client.
 #[test]
 fn what_other_sessions_of_a_user_have_caused_closes_none() {

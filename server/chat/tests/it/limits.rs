@@ -410,7 +410,7 @@ fn tokens_that_are_not_valid_are_counted_per_client_on_all_shards() {
 fn a_known_user_may_show_some_tokens_of_others_on_all_shards_together() {
     let mut world = World::new(2, Settings::default());
     let tabs = [world.connect(0, Some(1)), world.connect(1, Some(1))];
-    let mut show = |world: &mut World, tab, token: &str| {
+    let show = |world: &mut World, tab, token: &str| {
         world.send(tab, &login_with(token));
         let answers = world.take(tab);
         let refused: Vec<_> = answers.iter().filter(|it| it.contains("rate_limited")).collect();
