@@ -22,7 +22,7 @@ pub struct Effects<A: Items> {
     pub answers: Vec<(PollId, Answer)>,
     /// Pipes to shut down now; what the outbox still holds for them is dropped.
     pub closes: Vec<PipeId>,
-    /// Pipes to read again, after [`crate::Shard::reads`] has said no, or for whom [`crate::Shard::is_identified`] says
+    /// Pipes to read again, after [`crate::Shard::reads`] has said no, or for whom [`crate::Shard::is_preferred`] says
     /// yes now.
     pub resumes: Vec<PipeId>,
     /// Clients that did not get in.

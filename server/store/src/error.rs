@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::fault::is_taken;
-
 /// A call failed; nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -81,12 +79,6 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn at(path: &Path, error: std::io::Error) -> Self {
         Self::File { path: path.to_owned(), error: Arc::new(error) }
-    }
-
-    /// The unique key exists already.
-    pub(crate) fn is_taken(&self) -> bool {
-        let Self::Database(error) = self else { return false };
-        matches!(error.as_ref(), sqlx::Error::Database(error) if is_taken(error.as_ref()))
     }
 }
 

@@ -159,6 +159,12 @@ impl StorageFault {
 }
 
 impl StoreError {
+    /// The unique key exists already.
+    pub(crate) fn is_taken(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        matches!(error.as_ref(), sqlx::Error::Database(error) if is_taken(error.as_ref()))
+    }
+
     /// How the storage failed, if that is what failed.
     #[must_use]
     pub fn storage_fault(&self) -> Option<StorageFault> {
@@ -252,7 +258,7 @@ fn is_conflict(error: &dyn DatabaseError) -> bool {
 
 /// A row with this unique key exists already, which a caller may have asked for. That of a number which the database
 /// gave itself is no such key.
-pub(crate) fn is_taken(error: &dyn DatabaseError) -> bool {
+fn is_taken(error: &dyn DatabaseError) -> bool {
     const SQLITE_CONSTRAINT_UNIQUE: &str = "2067";
     let is_numbered = if error.try_downcast_ref::<SqliteError>().is_some() {
         error.code().as_deref() != Some(SQLITE_CONSTRAINT_UNIQUE)
