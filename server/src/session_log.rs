@@ -28,7 +28,8 @@ enum About {
 }
 
 impl About {
-    fn of(line: &LogLine) -> About {
+    /// `None` for a line that is written only where somebody has asked for every one.
+    fn of(line: &LogLine) -> Option<About> {
         let whom = |client: IpAddr, user: Option<UserId>| match user {
             Some(user) => About::User(user.0),
             None => About::Client(ClientKey::from(client)),
@@ -36,9 +37,9 @@ impl About {
         match line {
             LogLine::Identified { client, user, .. }
             | LogLine::Entered { client, user, .. }
-            | LogLine::Left { client, user, .. } => whom(*client, Some(*user)),
-            LogLine::Refused { client, .. } => whom(*client, None),
-            LogLine::Ended { client, user, .. } => whom(*client, *user),
+            | LogLine::Left { client, user, .. } => Some(whom(*client, Some(*user))),
+            LogLine::Refused { .. } => None,
+            LogLine::Ended { client, user, .. } => Some(whom(*client, *user)),
         }
     }
 }
@@ -85,7 +86,7 @@ pub async fn write(mut lines: mpsc::Receiver<LogLine>) {
     let mut share = Share::new(Instant::now());
     while let Some(line) = lines.recv().await {
         let now = Instant::now();
-        let is_admitted = share.admits(&About::of(&line), now);
+        let is_admitted = About::of(&line).is_none_or(|about| share.admits(&about, now));
         if let Some(left_out) = share.left_out(now) {
             tracing::warn!(
                 left_out,

@@ -390,7 +390,8 @@ impl Db {
         self.file.as_ref().map_or(Ok(()), |open| open.file.was_in_place())
     }
 
-    /// Whether rows can be read, the rights are there, and a transaction can begin. Leaves no trace on the disk, so it can be repeated for ever.
+    /// Whether rows can be read, the rights are there, and a transaction can begin. Leaves no trace on the disk, so it
+    /// can be repeated for ever.
     pub async fn probe_lightly(&self) -> Result<(), StoreError> {
         self.is_in_place().await?;
         let mut write = self.write().await?;
