@@ -1,5 +1,6 @@
 //! What a target offers, and what a case needs of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -37,6 +38,63 @@ pub const NODES: &[Need] = &[Need::Chat, Need::Nodes];
 pub const NODE_COMMAND: &[Need] = &[Need::Chat, Need::Nodes, Need::NodeCommand];
 pub const ABUSE: &[Need] = &[Need::Chat, Need::Abuse];
 
+/// What the probe looks for, and `--require` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Capability {
+    Eio4Websocket,
+    Eio4Polling,
+    Eio3Websocket,
+    Eio3Polling,
+    Upgrade,
+    Chat,
+    Rooms,
+    Echo,
+}
+
+impl Capability {
+    pub const ALL: [Capability; 8] = [
+        Capability::Eio4Websocket,
+        Capability::Eio4Polling,
+        Capability::Eio3Websocket,
+        Capability::Eio3Polling,
+        Capability::Upgrade,
+        Capability::Chat,
+        Capability::Rooms,
+        Capability::Echo,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Capability::Eio4Websocket => "eio4/websocket",
+            Capability::Eio4Polling => "eio4/polling",
+            Capability::Eio3Websocket => "eio3/websocket",
+            Capability::Eio3Polling => "eio3/polling",
+            Capability::Upgrade => "upgrade",
+            Capability::Chat => "chat",
+            Capability::Rooms => "rooms",
+            Capability::Echo => "echo",
+        }
+    }
+
+    pub fn of(combo: Combo) -> Capability {
+        match (combo.protocol, combo.transport) {
+            (Protocol::Eio4, Transport::Websocket) => Capability::Eio4Websocket,
+            (Protocol::Eio4, Transport::Polling) => Capability::Eio4Polling,
+            (Protocol::Eio3, Transport::Websocket) => Capability::Eio3Websocket,
+            (Protocol::Eio3, Transport::Polling) => Capability::Eio3Polling,
+        }
+    }
+
+    /// By its own name, or both of a protocol or of a transport by the name of that; none is no such name.
+    pub fn named(name: &str) -> Vec<Capability> {
+        let fits = |capability: &Capability| {
+            let own = capability.name();
+            own == name || own.split('/').any(|part| part == name)
+        };
+        Capability::ALL.into_iter().filter(fits).collect()
+    }
+}
+
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Capabilities {
     pub eio3_polling: bool,
@@ -53,28 +111,44 @@ pub struct Capabilities {
     pub ping_interval_ms: u64,
     pub ping_timeout_ms: u64,
     pub max_payload: Option<u64>,
+    /// What the probe saw instead of each capability that is lacking, by its name.
+    pub lacking: BTreeMap<&'static str, String>,
 }
 
 impl Capabilities {
-    pub fn speaks(&self, combo: Combo) -> bool {
-        match (combo.protocol, combo.transport) {
-            (Protocol::Eio3, Transport::Polling) => self.eio3_polling,
-            (Protocol::Eio3, Transport::Websocket) => self.eio3_websocket,
-            (Protocol::Eio4, Transport::Polling) => self.eio4_polling,
-            (Protocol::Eio4, Transport::Websocket) => self.eio4_websocket,
+    pub fn has(&self, capability: Capability) -> bool {
+        match capability {
+            Capability::Eio4Websocket => self.eio4_websocket,
+            Capability::Eio4Polling => self.eio4_polling,
+            Capability::Eio3Websocket => self.eio3_websocket,
+            Capability::Eio3Polling => self.eio3_polling,
+            Capability::Upgrade => self.upgrade,
+            Capability::Chat => self.chat,
+            Capability::Rooms => self.rooms_on_demand,
+            Capability::Echo => self.echo,
         }
     }
 
+    pub fn speaks(&self, combo: Combo) -> bool {
+        self.has(Capability::of(combo))
+    }
+
+    /// What the probe saw instead of the capability.
+    pub fn instead_of(&self, capability: Capability) -> &str {
+        self.lacking.get(capability.name()).map_or("the probe did not see it", String::as_str)
+    }
+
     /// Why a case with these needs cannot run, if it cannot.
-    pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
+    pub fn lacks(&self, needs: &[Need]) -> Option<String> {
+        let chat = || format!("the target has no chat: {}", self.instead_of(Capability::Chat));
         needs.iter().find_map(|need| match need {
             Need::Upgrade if !self.upgrade => {
-                Some("the target does not offer an upgrade to WebSocket")
+                Some("the target does not offer an upgrade to WebSocket".to_owned())
             }
-            Need::Chat if !self.chat => Some("the target has no chat (POST /api/register fails)"),
-            Need::Echo if !self.echo => Some("the target has no echo surface"),
+            Need::Chat if !self.chat => Some(chat()),
+            Need::Echo if !self.echo => Some("the target has no echo surface".to_owned()),
             Need::Application if !self.chat && !self.echo => {
-                Some("the target answers none of the events that the harness knows")
+                Some("the target answers none of the events that the harness knows".to_owned())
             }
             Need::Upgrade | Need::Chat | Need::Echo | Need::Application => None,
             // Depends on the command line: see `Run::lacks`.

@@ -11,14 +11,21 @@ use crate::abuse::plan::Plan;
 use crate::client::options::Transport;
 use crate::combo::{Combo, EVERY};
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  the target conforms
+  1  a MUST is violated, a case could not be decided, or a case listed as known to fail passes
+  2  usage error
+  3  the target cannot be reached, or answers no Engine.IO handshake
+  4  only SHOULDs are violated, and --strict was given
+  5  the target lacks a required capability, or too few results were judged";
+
 #[derive(Parser)]
 #[command(
     name = "throng-harness",
     version,
     about = "Tests any server for conformance to the Throng protocol, over real sockets",
-    after_help = "Exit codes: 0 the target conforms; 1 a MUST is violated, or a known failure \
-                  passes; 2 usage error; 3 the target cannot be reached; 4 only SHOULDs are \
-                  violated and --strict was given."
+    after_help = EXIT_CODES
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -28,6 +35,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Run the conformance cases and property tests against a server
+    #[command(after_help = EXIT_CODES)]
     Run(Box<RunArgs>),
     /// List the cases with their clauses and levels
     List(ListArgs),
@@ -73,23 +81,34 @@ pub struct RunArgs {
     /// Transport of the sessions under test
     #[arg(long, value_enum, default_value_t = TransportArg::Both)]
     pub transport: TransportArg,
-    /// Seed of the property tests; the same seed makes the same scripts
+    /// Capabilities that the target must have, or files recorded by --record-capabilities; `none` for
+    /// none [default: chat, if a selected case is about it]. `eio3` is both eio3/websocket and eio3/polling
+    #[arg(long, value_delimiter = ',', value_name = "NAME|FILE")]
+    pub require: Vec<String>,
+    /// Write the names of the capabilities that the target has, as a file for --require
+    #[arg(long, value_name = "FILE")]
+    pub record_capabilities: Option<PathBuf>,
+    /// Results that must be judged (passed, failed or warned)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub min_judged: usize,
+    /// Seed of the property tests; the same seed makes the same scripts [default: from the clock]
     #[arg(long)]
     pub seed: Option<u64>,
     /// Scripts per property test
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = at_least_one())]
     pub cases: u32,
     /// Run only the i-th of n parts, as i/n
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     pub shard: Option<(usize, usize)>,
     /// Timeout of a case, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 90)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 90,
+          value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
     /// Number of cases to run in parallel
-    #[arg(long, default_value_t = 8)]
-    pub jobs: usize,
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one())]
+    pub jobs: u32,
     /// Timeout for one answer, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = parse_seconds)]
     pub wait: f64,
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE")]
@@ -108,7 +127,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "COMMAND")]
     pub node_command: Option<String>,
     /// Time within which the other nodes must detect a dead node, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 12.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 12.0, value_parser = parse_seconds)]
     pub lease: f64,
     /// Directory where property tests save shrunk scripts for `replay`
     #[arg(long, value_name = "DIR", default_value = "throng-harness-scripts")]
@@ -133,7 +152,8 @@ pub struct AbuseArgs {
     #[arg(long)]
     pub abuse: bool,
     /// How long each case abuses the target, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 4.0, requires = "abuse")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 4.0, requires = "abuse",
+          value_parser = parse_seconds)]
     pub abuse_seconds: f64,
     /// Connections that abuse the target at the same time
     #[arg(long, value_name = "N", default_value_t = 64, requires = "abuse",
@@ -182,7 +202,7 @@ pub struct ReplayArgs {
     /// A script saved by a property test
     pub file: PathBuf,
     /// Number of runs
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub times: u32,
 }
 
@@ -191,13 +211,13 @@ pub struct LatencyArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     /// Members of the room
-    #[arg(long, default_value_t = 50)]
-    pub clients: usize,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = at_least_one())]
+    pub clients: u32,
     /// Messages per second
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, value_name = "N", default_value_t = 50.0, value_parser = parse_rate)]
     pub rate: f64,
     /// Duration of the measurement, in seconds
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = parse_seconds)]
     pub seconds: f64,
     /// Latency bound such as p99=5ms or max=1s; may be repeated. Exit code 1 when one is missed
     #[arg(long, value_name = "QUANTILE=TIME")]
@@ -218,8 +238,8 @@ pub struct MutantsArgs {
     #[arg(long)]
     pub list: bool,
     /// Number of defects to try in parallel
-    #[arg(long, default_value_t = 2)]
-    pub jobs: usize,
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least_one())]
+    pub jobs: u32,
     /// Write the results as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -278,6 +298,25 @@ pub fn combos(protocol: ProtocolArg, transport: TransportArg) -> Vec<Combo> {
         TransportArg::Both => true,
     };
     EVERY.iter().copied().filter(protocol_fits).filter(transport_fits).collect()
+}
+
+fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
+/// A day is the longest.
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Ok(seconds),
+        _ => Err("not a number of seconds above 0 and up to 86400".to_owned()),
+    }
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && rate <= 1e6 => Ok(rate),
+        _ => Err("not a number above 0 and up to 1000000".to_owned()),
+    }
 }
 
 fn parse_shard(text: &str) -> Result<(usize, usize), String> {

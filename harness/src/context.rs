@@ -96,7 +96,10 @@ impl Context {
     }
 
     pub fn fetch(&self, request: &Request<'_>) -> Result<Response, ClientError> {
-        fetch(self.target(), &self.log, request, Duration::from_secs(15))
+        // A request of a session may be a poll, which is held until the next heartbeat.
+        let held = request.path.contains("sid=");
+        let held = if held { self.capabilities().ping_interval() } else { Duration::ZERO };
+        fetch(self.target(), &self.log, request, self.target().answer_wait + held)
     }
 
     pub fn get(&self, path: &str) -> Result<Response, ClientError> {

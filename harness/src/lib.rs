@@ -12,7 +12,7 @@
 //! | [`latency`] | delivery latency and completeness at a fixed rate |
 //! | [`capabilities`], [`mod@probe`] | what the target offers; cases for missing features are skipped |
 //! | [`mod@run`], [`context`], [`outcome`], [`combo`] | what a case works with and reports |
-//! | [`runner`], [`report`], [`known`], [`skips`] | selection, verdicts, reports and lists |
+//! | [`runner`], [`demands`], [`report`], [`output`], [`known`], [`skips`] | selection, verdicts, what must be judged, reports and lists |
 //! | [`client`] | sockets, HTTP, WebSocket, Engine.IO and Socket.IO sessions, chat users |
 //!
 //! `throng-codec` holds the packets and frames, `throng-reference` the reference server. No crate of the
@@ -35,10 +35,12 @@ pub mod client;
 pub mod combo;
 pub mod commands;
 pub mod context;
+pub mod demands;
 pub mod known;
 pub mod latency;
 pub mod mutants;
 pub mod outcome;
+pub mod output;
 pub mod probe;
 pub mod property;
 pub mod report;

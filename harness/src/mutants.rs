@@ -16,11 +16,12 @@ use throng_reference::defect::Defect;
 use throng_reference::{Options, Reference};
 
 use crate::abuse::plan::Plan;
-use crate::capabilities::Need;
+use crate::capabilities::{Capability, Need};
 use crate::case::Case;
 use crate::cases;
 use crate::client::target::Target;
 use crate::combo::{E3P, E3W, E4P, E4W};
+use crate::demands::{Demands, Shortfall};
 use crate::known::Known;
 use crate::probe::probe;
 use crate::run::Run;
@@ -40,6 +41,13 @@ const SHOWN_BY_ABUSE: &[(Defect, &str, &str)] = &[
     (Defect::CrowdLosesMessages, "abuse.floods.sessions", "are missing"),
     (Defect::LoginHoldsAll, "abuse.floods.logins", "p99"),
     (Defect::TooLargeClosesAnother, "abuse.floods.largest", "sessions of others ended"),
+];
+/// Defects by which a capability is gone: no case can run that would show them, but the run demands it.
+const CAPABILITY_GONE: &[(Defect, Capability)] = &[
+    (Defect::RegistrationGone, Capability::Chat),
+    (Defect::UpgradeNotOffered, Capability::Upgrade),
+    (Defect::OldProtocolRefused, Capability::Eio3Polling),
+    (Defect::PollingRefused, Capability::Eio4Polling),
 ];
 /// What its inputs take for the largest message: more than the reference server takes of anyone, so
 /// that a missing limit shows with few connections.
@@ -93,6 +101,18 @@ pub fn try_all(
 pub fn try_one(defect: Defect, program: &Path) -> Trial {
     let start = Instant::now();
     let shown = SHOWN_BY_ABUSE.iter().find(|(shown, ..)| *shown == defect);
+    if let Some((_, capability)) = CAPABILITY_GONE.iter().find(|(gone, _)| *gone == defect) {
+        let shortfall =
+            serve(Some(defect), 1).and_then(|(server, _)| lacking(&server, *capability));
+        return Trial {
+            defect: defect.name().to_owned(),
+            clause: defect.clause().to_owned(),
+            text: defect.text().to_owned(),
+            killed_by: shortfall.as_ref().map(|shortfall| shortfall.demand.clone()),
+            observed: shortfall.map(|shortfall| shortfall.observed),
+            duration_ms: start.elapsed().as_millis() as u64,
+        };
+    }
     let killer = if let Some((_, case, mark)) = shown {
         let _alone = ABUSING.lock().expect("no trial panics");
         serve_apart(Some(defect), program).and_then(|(_server, run)| abuse_with(&run, case, mark))
@@ -109,6 +129,13 @@ pub fn try_one(defect: Defect, program: &Path) -> Trial {
         observed: killer.and_then(|report| report.observed),
         duration_ms: start.elapsed().as_millis() as u64,
     }
+}
+
+/// What a run that requires the capability says.
+fn lacking(server: &Reference, capability: Capability) -> Option<Shortfall> {
+    let target = Target::parse(server.urls().first()?, "/socket.io/").ok()?;
+    let demands = Demands { required: Some(vec![capability]), min_judged: 0 };
+    demands.lacking(&probe(&target).ok()?, &[]).into_iter().next()
 }
 
 /// Runs the cases that abuse a server against one without a defect.

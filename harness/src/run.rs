@@ -84,15 +84,15 @@ impl Run {
     }
 
     /// Why a case with these needs cannot run, if it cannot.
-    pub fn lacks(&self, needs: &[Need]) -> Option<&'static str> {
+    pub fn lacks(&self, needs: &[Need]) -> Option<String> {
         if needs.contains(&Need::Nodes) && self.nodes.len() < 2 {
-            return Some("the target is a single node; pass several with --target");
+            return Some("the target is a single node; pass several with --target".to_owned());
         }
         if needs.contains(&Need::NodeCommand) && self.node_switch.is_none() {
-            return Some("nodes are killed only with --node-command");
+            return Some("nodes are killed only with --node-command".to_owned());
         }
         if needs.contains(&Need::Abuse) && self.abuse.is_none() {
-            return Some("the target is abused only with --abuse");
+            return Some("the target is abused only with --abuse".to_owned());
         }
         self.capabilities.lacks(needs)
     }

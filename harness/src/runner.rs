@@ -72,6 +72,11 @@ impl Report {
         matches!(self.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error)
     }
 
+    /// The target was held to the text.
+    pub fn is_judged(&self) -> bool {
+        matches!(self.verdict, Verdict::Pass | Verdict::Fail | Verdict::Warn)
+    }
+
     pub fn is_unexpected_pass(&self) -> bool {
         self.known_failing && self.verdict == Verdict::Pass
     }
@@ -187,7 +192,7 @@ pub fn run(
     let stopped = AtomicBool::new(false);
     let take = |(index, instance): (usize, Instance)| {
         let report = if stopped.load(Ordering::Relaxed) {
-            not_run(&instance)
+            not_run(&instance, "not run: an earlier case failed (see --keep-going)")
         } else {
             judge(run, instance, settings)
         };
@@ -215,8 +220,8 @@ pub fn run(
     reports.into_iter().map(|(_, report)| report).collect()
 }
 
-fn not_run(instance: &Instance) -> Report {
-    let reason = "not run: an earlier case failed (see --keep-going)".to_owned();
+pub fn not_run(instance: &Instance, reason: &str) -> Report {
+    let reason = reason.to_owned();
     report(instance, false, Err(Stop::Skip(reason)), Duration::ZERO, Vec::new(), Vec::new())
 }
 
@@ -229,7 +234,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
         Some(combo) if !capabilities.speaks(combo) => {
             Some(format!("the target does not speak {combo}"))
         }
-        _ => run.lacks(instance.case.needs).map(str::to_owned),
+        _ => run.lacks(instance.case.needs),
     };
     if let Some(reason) = unsupported {
         let outcome = Err(Stop::Skip(reason));

@@ -1,6 +1,5 @@
 //! The command `throng import`.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use throng_import::{Import, utc_offset_s};
@@ -9,6 +8,7 @@ use throng_store::{Options, Store, without_secrets};
 use crate::cli::ImportArgs;
 use crate::config::Config;
 use crate::start::StartError;
+use crate::terminal::{self, complain};
 
 /// Between two lines of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub async fn import(args: &ImportArgs, config: Config) -> Result<(), StartError>
     let outcome = import.run(|table, rows| {
         if printed.elapsed() >= PROGRESS_EVERY {
             printed = Instant::now();
-            eprintln!("throng: {table}: {rows} rows read");
+            complain(format_args!("{table}: {rows} rows read"));
         }
     });
     let report = outcome.await?;
@@ -49,6 +49,6 @@ pub async fn import(args: &ImportArgs, config: Config) -> Result<(), StartError>
         store.close().await;
     }
     // The import is done even if standard output is closed.
-    let _ = write!(std::io::stdout(), "{target}\n{report}");
+    let _ = terminal::print(&format!("{target}\n{report}"));
     Ok(())
 }

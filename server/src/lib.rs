@@ -23,3 +23,4 @@ mod session_log;
 pub mod start;
 mod store_thread;
 pub mod store_worker;
+pub mod terminal;

@@ -1,7 +1,6 @@
 //! `throng`: parse, start, wait.
 #![forbid(unsafe_code)]
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,6 +12,7 @@ use throng::log;
 use throng::metrics;
 use throng::serve;
 use throng::start::StartError;
+use throng::terminal::{self, complain};
 use throng_runtime::descriptors;
 use throng_runtime::lifetime::on_http_thread;
 
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Command::Docs { dir } => write_docs(&dir),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("throng: {error}");
+        complain(&error);
         ExitCode::from(error.exit_code())
     })
 }
@@ -37,7 +37,7 @@ fn run(args: ServeArgs) -> Result<ExitCode, StartError> {
     }
     // It is among the warnings, but the filter that it is about lets none of them through.
     if let Some(silence) = config.server.log_filter.silence() {
-        eprintln!("throng: warning: {silence}");
+        complain(format_args!("warning: {silence}"));
     }
     let is_all_written = on_http_thread(async move || serve::serve(config).await)?;
     Ok(if is_all_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -52,22 +52,21 @@ fn take_over(args: ImportArgs) -> Result<ExitCode, StartError> {
 fn check(args: ServeArgs, is_explained: bool) -> Result<ExitCode, StartError> {
     let (config, shown) = load(args.config.as_deref(), args.settings.0)?;
     for warning in &config.warnings {
-        eprintln!("throng: warning: {warning}");
+        complain(format_args!("warning: {warning}"));
     }
     let bound = descriptors::bound(config.server.connections_max);
     if bound.open_files.is_some() {
-        eprintln!("throng: warning: {bound}");
+        complain(format_args!("warning: {bound}"));
     }
     let text = if is_explained {
         docs::explain(&shown)
     } else {
         for warning in on_http_thread(async move || serve::check(config).await)? {
-            eprintln!("throng: warning: {warning}");
+            complain(format_args!("warning: {warning}"));
         }
         "configuration OK\n".to_owned()
     };
-    // A reader that went away wants no more lines.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    terminal::print(&text).map_err(StartError::Output)?;
     Ok(ExitCode::SUCCESS)
 }
 

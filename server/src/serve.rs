@@ -1,6 +1,5 @@
 //! Starts and stops the parts of the chat server.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +28,7 @@ use crate::session_log;
 use crate::start::StartError;
 use crate::store_thread::StoreThread;
 use crate::store_worker::{self, StoreWorker};
+use crate::terminal::announce;
 use throng_runtime::clock::Clock;
 use throng_runtime::clock::unix_ms;
 use throng_runtime::descriptors;
@@ -192,8 +192,7 @@ pub async fn serve(config: Config) -> Result<bool, StartError> {
     shards.watch(move |hung| turning.set_fault(hung));
     tracing::info!(addr = %shards.addr, shards = config.server.shards, "listening");
     let signals = StopSignals::catch()?;
-    // The server runs with a closed standard output too.
-    let _ = writeln!(std::io::stdout(), "throng listening on http://{}", shards.addr);
+    announce(format_args!("throng listening on http://{}", shards.addr));
     signals.wait(&mut shards).await?;
     tracing::info!("stopping");
     // Who asks on `admin.listen`, which answers to the end, must not send new clients here.

@@ -20,6 +20,9 @@ pub enum StartError {
     /// Of `check-config` alone: the server starts without Redis.
     #[error("cannot use Redis at {url}: {cause}")]
     NoRedis { url: String, cause: String },
+    /// Of a command whose result is what it prints.
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
     #[error(transparent)]
     Runtime(#[from] throng_runtime::StartError),
 }
@@ -41,7 +44,10 @@ impl StartError {
             StartError::Config(_) | StartError::RedisSettings(_) => 78,
             StartError::RedisLogin { .. } | StartError::RedisRights { .. } => 77,
             StartError::NoRedis { .. } => 69,
-            StartError::OpenStore { .. } | StartError::Store(_) | StartError::Import(_) => 74,
+            StartError::OpenStore { .. }
+            | StartError::Store(_)
+            | StartError::Import(_)
+            | StartError::Output(_) => 74,
             StartError::Runtime(error) => error.exit_code(),
         }
     }

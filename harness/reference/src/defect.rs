@@ -126,6 +126,12 @@ defects! {
     LoginHoldsAll, "LIM-83", "each wrong password keeps every session waiting for 50 ms";
     TooLargeClosesAnother, "LIM-83", "a message too big closes another session too";
 
+    // A capability that is gone: what needs it cannot be judged.
+    RegistrationGone, "REST-15", "POST /api/register is answered with 404";
+    UpgradeNotOffered, "EIO-4", "the open packet offers no upgrade";
+    OldProtocolRefused, "TRN-17", "Engine.IO 3 is refused as an unknown version";
+    PollingRefused, "TRN-11", "polling is refused as an unknown transport";
+
     // Defects between two nodes.
     CountedPerNode, "NODE-3", "a user with sessions on two nodes counts twice";
     RemoteOrderSwapped, "NODE-4", "two messages are swapped on their way to another node";

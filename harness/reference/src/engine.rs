@@ -108,6 +108,9 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
         return Some(engine_error(0));
     }
     let world = lock(world);
+    if transport == "polling" && world.has(Defect::PollingRefused) {
+        return Some(engine_error(0));
+    }
     if world.has(Defect::FieldsJudgedFirst)
         && let Some(fault) = websocket_fault(request)
     {
@@ -147,7 +150,10 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
     if transport == "websocket" && !request.is_upgrade() {
         return Some(engine_error(3));
     }
-    if !matches!(request.param("EIO"), Some("3" | "4")) {
+    let is_old = request.param("EIO") == Some("3");
+    if is_old && world.has(Defect::OldProtocolRefused)
+        || !is_old && request.param("EIO") != Some("4")
+    {
         return Some(engine_error(5));
     }
     let is_user = |token: &str| world.tokens.contains_key(token);

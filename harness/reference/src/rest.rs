@@ -74,7 +74,9 @@ pub fn answer(
     if !request.path.starts_with("/api/") && request.path != "/api" {
         return Ok(world.file(request));
     }
-    let Some((method, _, handler)) = ROUTES.iter().find(|(_, path, _)| *path == request.path)
+    let is_gone = request.path == "/api/register" && world.has(Defect::RegistrationGone);
+    let Some((method, _, handler)) =
+        ROUTES.iter().find(|(_, path, _)| *path == request.path && !is_gone)
     else {
         return Ok(Response::json(404, &json!({ "message": "Not Found" })));
     };

@@ -226,7 +226,8 @@ impl World {
             acks: 0,
             last_event: None,
         };
-        let upgrades: &[&str] = if on_websocket { &[] } else { &["websocket"] };
+        let offers_none = on_websocket || self.has(Defect::UpgradeNotOffered);
+        let upgrades: &[&str] = if offers_none { &[] } else { &["websocket"] };
         let open = serde_json::json!({
             "sid": sid,
             "upgrades": upgrades,

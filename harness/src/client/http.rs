@@ -10,6 +10,9 @@ use super::ClientError;
 use super::target::Target;
 use super::transcript::Log;
 
+/// An answer that goes on beyond this does not end.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     pub status: u16,
@@ -201,7 +204,7 @@ impl Connection {
             .next()
             .and_then(|line| line.split(' ').nth(1))
             .and_then(|code| code.parse().ok())
-            .ok_or_else(|| ClientError::Protocol("bad HTTP status line".into()))?;
+            .ok_or_else(|| no_status(&head))?;
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
@@ -216,6 +219,9 @@ impl Connection {
             let text = String::from_utf8_lossy(&line);
             let size = usize::from_str_radix(text.trim().split(';').next().unwrap_or(""), 16)
                 .map_err(|_| ClientError::Protocol("bad chunk size".into()))?;
+            if size > ANSWER_BYTES_MAX - body.len().min(ANSWER_BYTES_MAX) {
+                return Err(too_long());
+            }
             let chunk = self.take(size + 2, deadline)?;
             if size == 0 {
                 return Ok(body);
@@ -227,6 +233,9 @@ impl Connection {
     /// Takes the bytes up to the end of `mark`.
     fn take_until(&mut self, mark: &[u8], deadline: Instant) -> Result<Vec<u8>, ClientError> {
         loop {
+            if is_tls_alert(&self.buffer) {
+                return Err(ClientError::Protocol("the port speaks TLS".into()));
+            }
             if let Some(at) = find(&self.buffer, mark) {
                 return self.take(at + mark.len(), deadline);
             }
@@ -246,7 +255,7 @@ impl Connection {
 
     fn fill(&mut self, deadline: Instant) -> Result<(), ClientError> {
         self.buffer.extend(read_some(&mut self.stream, deadline, "no HTTP answer")?);
-        Ok(())
+        if self.buffer.len() > ANSWER_BYTES_MAX { Err(too_long()) } else { Ok(()) }
     }
 }
 
@@ -282,6 +291,20 @@ pub fn fetch(
     wait: Duration,
 ) -> Result<Response, ClientError> {
     Connection::open(target, log)?.exchange(request, wait)
+}
+
+fn too_long() -> ClientError {
+    ClientError::Protocol(format!("an answer of more than {} MiB", ANSWER_BYTES_MAX >> 20))
+}
+
+/// An alert record of TLS: what a port for HTTPS answers to plain HTTP.
+fn is_tls_alert(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[21, 3])
+}
+
+fn no_status(head: &str) -> ClientError {
+    let line: String = head.lines().next().unwrap_or("").chars().take(60).collect();
+    ClientError::Protocol(format!("no HTTP: the answer begins with {line:?}"))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

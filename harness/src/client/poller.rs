@@ -47,7 +47,7 @@ impl Poller {
     }
 
     pub fn get(&self) -> Result<Response, ClientError> {
-        self.rest.get(&self.path())
+        self.rest.poll(&self.path(), self.open.ping_interval)
     }
 
     pub fn post(&self, body: &str) -> Result<Response, ClientError> {

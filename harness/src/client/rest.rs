@@ -9,7 +9,6 @@ use super::http::{Request, Response, fetch, percent_encode};
 use super::target::Target;
 use super::transcript::Log;
 
-const WAIT: Duration = Duration::from_secs(15);
 pub const PASSWORD: &str = "correct horse";
 
 #[derive(Clone, Debug)]
@@ -49,11 +48,17 @@ pub struct Rest {
 
 impl Rest {
     pub fn call(&self, request: &Request<'_>) -> Result<Response, ClientError> {
-        fetch(&self.target, &self.log, request, WAIT)
+        fetch(&self.target, &self.log, request, self.target.answer_wait)
     }
 
     pub fn get(&self, path: &str) -> Result<Response, ClientError> {
         self.call(&Request::get(path))
+    }
+
+    /// GET of a poll, which may be held until the next heartbeat.
+    pub fn poll(&self, path: &str, ping_interval: Duration) -> Result<Response, ClientError> {
+        let wait = self.target.answer_wait + ping_interval;
+        fetch(&self.target, &self.log, &Request::get(path), wait)
     }
 
     /// GET with the token in the query, as the original page does.
@@ -69,9 +74,13 @@ impl Rest {
     }
 
     pub fn register(&self, email: &str) -> Result<User, ClientError> {
-        let answer = self.post("/api/register", &json!({ "name": email, "password": PASSWORD }))?;
+        let answer = self.post_registration(email)?;
         User::parse(&answer.json())
             .ok_or_else(|| ClientError::Protocol(format!("register answered {}", answer.text())))
+    }
+
+    pub fn post_registration(&self, email: &str) -> Result<Response, ClientError> {
+        self.post("/api/register", &json!({ "name": email, "password": PASSWORD }))
     }
 
     pub fn login(&self, email: &str) -> Result<User, ClientError> {

@@ -17,8 +17,6 @@ use super::target::Target;
 use super::transcript::Log;
 use super::websocket::RawSocket;
 
-pub const CONNECT_WAIT: Duration = Duration::from_secs(10);
-
 pub struct Wire {
     pub socket: Option<RawSocket>,
     pub post: Option<Connection>,
@@ -145,7 +143,7 @@ impl Shared {
             Some(connection) => connection,
             empty => empty.insert(Connection::open(&self.target, &self.log)?),
         };
-        connection.exchange(&Request::post(path, body), CONNECT_WAIT)
+        connection.exchange(&Request::post(path, body), self.target.answer_wait)
     }
 
     pub fn take_payload(&self, response: &Response) -> Result<(), ClientError> {

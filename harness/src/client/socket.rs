@@ -14,7 +14,7 @@ use super::http::{Connection, Request};
 use super::open::Open;
 use super::options::{Options, Transport};
 use super::readers::{CUT_WAIT, read_polling, read_websocket};
-use super::shared::{CONNECT_WAIT, Orders, Shared, Wire};
+use super::shared::{Orders, Shared, Wire};
 use super::state::{Ending, Event, State};
 use super::target::Target;
 use super::transcript::Log;
@@ -56,7 +56,7 @@ impl Socket {
             Transport::Polling => {
                 let mut connection = Connection::open(target, log)?;
                 let request = Request { method: "GET", path: &path, headers: &headers, body: &[] };
-                let response = connection.exchange(&request, CONNECT_WAIT)?;
+                let response = connection.exchange(&request, target.answer_wait)?;
                 if response.status != 200 {
                     return Err(ClientError::Refused(response));
                 }
@@ -66,13 +66,13 @@ impl Socket {
                     Some(thread::spawn(move || read_polling(&thread_shared, connection)));
             }
         }
-        socket.wait_for(CONNECT_WAIT, "the open packet", |state| state.open.clone())?;
+        socket.wait_for(target.answer_wait, "the open packet", |state| state.open.clone())?;
         if connects {
             if shared.options.protocol == Protocol::Eio4 {
                 let packet = sio::Packet::new(sio::Kind::Connect, shared.options.auth.clone());
                 socket.send_packet(&packet)?;
             }
-            let answer = socket.wait_for(CONNECT_WAIT, "the CONNECT packet", |state| {
+            let answer = socket.wait_for(target.answer_wait, "the CONNECT packet", |state| {
                 let refused = state.others.iter().find(|p| p.kind == sio::Kind::ConnectError);
                 state.connected.clone().or_else(|| refused.cloned())
             })?;
@@ -250,12 +250,12 @@ impl Socket {
         let sid = self.open().sid;
         let mut raw = RawSocket::open(&shared.target, &shared.websocket_path(&sid), &shared.log)?;
         raw.send("2probe")?;
-        let answer = raw.receive_text(CONNECT_WAIT)?;
+        let answer = raw.receive_text(shared.target.answer_wait)?;
         if answer != "3probe" {
             return Err(ClientError::Protocol(format!("the probe was answered with {answer:?}")));
         }
         self.shared.state().polling_paused = true;
-        self.wait_for(CONNECT_WAIT, "the end of the pending poll", |state| {
+        self.wait_for(shared.target.answer_wait, "the end of the pending poll", |state| {
             (!state.poll_in_flight).then_some(())
         })?;
         // The reader of the poll has stopped; from here on this WebSocket is the transport.
@@ -348,7 +348,10 @@ impl Socket {
             (None, Some(Ending { code, why })) => {
                 Err(ClientError::Closed(format!("{code} {why} while waiting for {what}")))
             }
-            (None, None) => Err(ClientError::Timeout(what.to_owned())),
+            (None, None) => Err(ClientError::Timeout(format!(
+                "{what} not within {wait:?}; {}",
+                state.waiting()
+            ))),
         }
     }
 }

@@ -48,7 +48,34 @@ pub struct State {
     pub poll_in_flight: bool,
 }
 
+/// How many of the things that came instead a timeout names, and how much of each.
+const NAMED_MAX: usize = 4;
+const NAMED_CHARS_MAX: usize = 160;
+
 impl State {
+    /// What has come that no wait has consumed, for the report of a wait that ended without its end.
+    pub fn waiting(&self) -> String {
+        let events = &self.events[self.cursor.min(self.events.len())..];
+        let event = |event: &Event| {
+            let args: Vec<String> = event.args.iter().map(Value::to_string).collect();
+            format!("{}({})", event.name, args.join(","))
+        };
+        let ack = |(id, value, _): &(u64, Value, Instant)| format!("ack {id} {value}");
+        let other = |packet: &sio::Packet| format!("{packet:?}");
+        let acks = self.acks.len().saturating_sub(NAMED_MAX);
+        let came: Vec<String> = (events.iter().map(event))
+            .chain(self.acks[acks..].iter().map(ack))
+            .chain(self.others.iter().map(other))
+            .collect();
+        if came.is_empty() {
+            return "nothing had come".to_owned();
+        }
+        let named = came.iter().rev().take(NAMED_MAX).rev();
+        let named: Vec<String> =
+            named.map(|text| text.chars().take(NAMED_CHARS_MAX).collect()).collect();
+        format!("of {} that had come, the last: {}", came.len(), named.join("; "))
+    }
+
     pub fn take(&mut self, packet: sio::Packet) {
         let at = Instant::now();
         match packet.kind {

@@ -9,6 +9,7 @@ use socket2::{Domain, Socket, Type};
 use super::ClientError;
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -19,6 +20,8 @@ pub struct Target {
     pub engine_path: String,
     /// Address that connections come from; `None`: the one that the system chooses.
     from: Option<IpAddr>,
+    /// How long a request or a handshake may be without its whole answer.
+    pub answer_wait: Duration,
 }
 
 impl Target {
@@ -35,12 +38,19 @@ impl Target {
             .map_err(|why| format!("{authority:?}: {why}"))?
             .next()
             .ok_or_else(|| format!("{authority:?} has no address"))?;
-        Ok(Target { authority: with_port, addr, engine_path: engine_path.to_owned(), from: None })
+        let engine_path = engine_path.to_owned();
+        let (from, answer_wait) = (None, ANSWER_WAIT);
+        Ok(Target { authority: with_port, addr, engine_path, from, answer_wait })
     }
 
     /// The same server, as a client with this address sees it.
     pub fn from_address(&self, from: Option<IpAddr>) -> Target {
         Target { from, ..self.clone() }
+    }
+
+    /// The same server for a client that waits this long for an answer.
+    pub fn with_answer_wait(&self, answer_wait: Duration) -> Target {
+        Target { answer_wait, ..self.clone() }
     }
 
     pub fn dial(&self) -> Result<TcpStream, ClientError> {

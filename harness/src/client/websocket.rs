@@ -15,7 +15,6 @@ use super::http::{Connection, Request, Response, read_some};
 use super::target::Target;
 use super::transcript::Log;
 
-const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// The key of the examples in RFC 6455.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -241,7 +240,7 @@ pub fn upgrade(
     let mut connection = Connection::open(target, log)?;
     let headers = [&UPGRADE, extra].concat();
     let request = Request { method: "GET", path, headers: &headers, body: &[] };
-    let response = connection.exchange(&request, HANDSHAKE_WAIT)?;
+    let response = connection.exchange(&request, target.answer_wait)?;
     Ok((connection, response))
 }
 

@@ -1,6 +1,7 @@
 //! One self-contained page: no script, style or font from elsewhere.
 
-use super::{Summary, quotes};
+use super::{Summary, quotes_of};
+use crate::demands::Shortfall;
 use crate::runner::{Report, Verdict};
 
 const STYLE: &str = "
@@ -40,6 +41,16 @@ pub fn render(summary: &Summary<'_>) -> String {
         out.push_str(&format!("<span class={name}>{count} {name}</span>"));
     }
     out.push_str("</p>");
+    if let Some(why) = summary.unreachable {
+        out.push_str(&format!("<p class=error>The target cannot be tested: {}</p>", escape(why)));
+    }
+    for Shortfall { demand, observed } in summary.shortfalls {
+        out.push_str(&format!(
+            "<p class=error>Not met: {}: {}</p>",
+            escape(demand),
+            escape(observed)
+        ));
+    }
     let (bad, good): (Vec<&Report>, Vec<&Report>) =
         summary.reports.iter().partition(|report| report.is_bad() || report.is_unexpected_pass());
     section(&mut out, "Findings", &bad);
@@ -63,7 +74,7 @@ fn section(out: &mut String, title: &str, reports: &[&Report]) {
             escape(&report.clauses.join(" ")),
             report.duration_ms
         ));
-        for quote in quotes(&report.clauses) {
+        for quote in quotes_of(report) {
             out.push_str(&format!("<blockquote>{}</blockquote>", escape(&quote)));
         }
         out.push_str("<dl>");

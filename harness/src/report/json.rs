@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Summary, quotes};
+use super::{Summary, quotes_of};
 use crate::runner::Verdict;
 
 pub const SCHEMA_VERSION: u32 = 1;
@@ -13,7 +13,7 @@ pub fn render(summary: &Summary<'_>) -> Value {
         .iter()
         .map(|report| {
             let mut value = json!(report);
-            value["quotes"] = json!(quotes(&report.clauses));
+            value["quotes"] = json!(quotes_of(report));
             value
         })
         .collect();
@@ -33,6 +33,14 @@ pub fn render(summary: &Summary<'_>) -> Value {
             "skip": summary.count(Verdict::Skip),
             "error": summary.count(Verdict::Error),
         },
+        "unreachable": summary.unreachable,
+        "not_met": summary.shortfalls.iter().map(|shortfall| json!({
+            "demand": shortfall.demand,
+            "observed": shortfall.observed,
+        })).collect::<Vec<_>>(),
+        "clauses_judged": summary.judged_clauses(),
+        "clauses_not_judged": throng_spec::clauses().map(|clause| clause.id)
+            .filter(|id| !summary.judged_clauses().contains(id)).collect::<Vec<_>>(),
         "results": results,
     })
 }

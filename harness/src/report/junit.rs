@@ -22,6 +22,15 @@ pub fn render(summary: &Summary<'_>) -> Result<String, String> {
         suites[at].add_test_case(test_case(report, chapter));
     }
     junit.add_test_suites(suites);
+    let mut unmet: Vec<(&str, &str)> = Vec::new();
+    unmet.extend(summary.unreachable.map(|why| ("the target can be tested", why)));
+    unmet.extend(summary.shortfalls.iter().map(|s| (s.demand.as_str(), s.observed.as_str())));
+    if !unmet.is_empty() {
+        let mut suite = TestSuite::new("run");
+        suite
+            .add_test_cases(unmet.into_iter().map(|(demand, observed)| demanded(demand, observed)));
+        junit.add_test_suite(suite);
+    }
     junit.to_string().map_err(|why| why.to_string())
 }
 
@@ -51,6 +60,15 @@ fn test_case(report: &Report, chapter: &str) -> TestCase {
     if report.verdict == Verdict::Warn {
         case.set_system_out(text::details(report));
     }
+    case
+}
+
+/// A demand on the run that was not met: a page of results without failures is not green then.
+fn demanded(demand: &str, observed: &str) -> TestCase {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_message(observed.to_owned());
+    let mut case = TestCase::new(demand.to_owned(), status);
+    case.set_classname("throng.run");
     case
 }
 

@@ -5,7 +5,11 @@ pub mod json;
 pub mod junit;
 pub mod text;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::capabilities::Capabilities;
+use crate::commands::{BROKEN, CONFORMS, NOT_JUDGED, SHOULDS_BROKEN, UNREACHABLE};
+use crate::demands::Shortfall;
 use crate::runner::{Report, Verdict};
 
 /// Everything that a report contains about one run.
@@ -16,8 +20,10 @@ pub struct Summary<'a> {
     pub capabilities: &'a Capabilities,
     pub reports: &'a [Report],
     pub strict: bool,
-    /// The target may be abused.
-    pub abuses: bool,
+    /// Why no case could run at all.
+    pub unreachable: Option<&'a str>,
+    /// What the run was to judge and did not.
+    pub shortfalls: &'a [Shortfall],
 }
 
 impl Summary<'_> {
@@ -25,26 +31,49 @@ impl Summary<'_> {
         self.reports.iter().filter(|report| report.verdict == verdict).count()
     }
 
-    /// Cases that were left out because the target may not be abused.
-    pub fn count_abuse_left_out(&self) -> usize {
-        let is_left_out = |report: &&Report| {
-            report.verdict == Verdict::Skip && report.case.starts_with("abuse.") && !self.abuses
-        };
-        self.reports.iter().filter(is_left_out).count()
+    /// Clauses that a case judged.
+    pub fn judged_clauses(&self) -> BTreeSet<&str> {
+        let judged = self.reports.iter().filter(|report| report.is_judged());
+        judged.flat_map(|report| report.clauses.iter().map(String::as_str)).collect()
+    }
+
+    /// Why cases were left out, and how many for each reason; most first.
+    pub fn reasons(&self) -> Vec<(&str, usize)> {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for reason in self.reports.iter().filter_map(|report| report.reason.as_deref()) {
+            *counts.entry(reason).or_default() += 1;
+        }
+        let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts
     }
 
     /// The process's exit code, see the README.
     pub fn exit_code(&self) -> u8 {
+        if self.unreachable.is_some() {
+            return UNREACHABLE;
+        }
         let decides = |report: &&Report| {
             report.is_unexpected_pass()
                 || !report.known_failing && matches!(report.verdict, Verdict::Fail | Verdict::Error)
         };
         if self.reports.iter().any(|report| decides(&report)) {
-            return 1;
+            return BROKEN;
+        }
+        if !self.shortfalls.is_empty() {
+            return NOT_JUDGED;
         }
         let warned = self.reports.iter().any(|r| r.verdict == Verdict::Warn && !r.known_failing);
-        if warned && self.strict { 4 } else { 0 }
+        if warned && self.strict { SHOULDS_BROKEN } else { CONFORMS }
     }
+}
+
+/// The clauses of a result, quoted; first the one that what was expected names.
+pub fn quotes_of(report: &Report) -> Vec<String> {
+    let named = report.expected.split(':').next().unwrap_or("");
+    let mut clauses = report.clauses.clone();
+    clauses.sort_by_key(|clause| clause != named);
+    quotes(&clauses)
 }
 
 /// The clauses of a report, quoted from the protocol text.

@@ -1,7 +1,9 @@
 //! Plain lines, for terminals and CI logs.
 
-use super::{Summary, quotes};
+use super::{Summary, quotes_of};
+use crate::demands::Shortfall;
 use crate::runner::{Report, Verdict};
+use crate::skips;
 
 /// One line per finished case.
 pub fn line(report: &Report) -> String {
@@ -20,7 +22,7 @@ pub fn line(report: &Report) -> String {
 /// Everything needed to see what the server did wrong.
 pub fn details(report: &Report) -> String {
     let mut out = format!("── {} · {}\n", report.verdict.name().to_uppercase(), report.name);
-    for quote in quotes(&report.clauses) {
+    for quote in quotes_of(report) {
         out.push_str(&format!("   {quote}\n"));
     }
     out.push_str(&format!("   does:     {}\n", report.does));
@@ -53,10 +55,6 @@ pub fn closing(summary: &Summary<'_>) -> String {
         summary.duration_ms as f64 / 1_000.0,
         summary.seed
     );
-    let left_out = summary.count_abuse_left_out();
-    if left_out > 0 {
-        out.push_str(&format!("; {left_out} cases abuse.* not run (see --abuse)"));
-    }
     if known > 0 {
         out.push_str(&format!("; {known} of them known"));
     }
@@ -64,6 +62,30 @@ pub fn closing(summary: &Summary<'_>) -> String {
         out.push_str(&format!(
             "; {unexpected} cases listed as known to fail passed: remove them from the list"
         ));
+    }
+    out.push_str(&not_held(summary));
+    for Shortfall { demand, observed } in summary.shortfalls {
+        out.push_str(&format!("\nNOT MET: {demand}: {observed}"));
+    }
+    out
+}
+
+/// What the target was not held to: clauses without a judged case, and why cases were left out.
+fn not_held(summary: &Summary<'_>) -> String {
+    let judged = summary.judged_clauses();
+    let all: Vec<&throng_spec::Clause> = throng_spec::clauses().collect();
+    let open = all.iter().filter(|clause| !judged.contains(clause.id));
+    let without_case = open.clone().filter(|clause| skips::reason(clause.id).is_some()).count();
+    let left_out = open.count() - without_case;
+    let mut out = format!(
+        "\nheld to {} of {} clauses; not to {} that no case judges (list --coverage) and {} others",
+        judged.len(),
+        all.len(),
+        without_case,
+        left_out
+    );
+    for (reason, count) in summary.reasons() {
+        out.push_str(&format!("\n{count:>6} skipped: {reason}"));
     }
     out
 }

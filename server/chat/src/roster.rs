@@ -9,6 +9,7 @@ mod sending;
 mod updates;
 mod whole;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -39,6 +40,8 @@ struct Present {
     sessions: u32,
     /// Other nodes that have members of the user.
     nodes: SmallVec<[NodeIx; 1]>,
+    /// As it is in whole rosters, once one was encoded: each leave of a member is answered with one.
+    entry: OnceCell<Box<str>>,
 }
 
 pub(crate) struct Roster {
@@ -172,6 +175,9 @@ impl Roster {
     pub(crate) fn rename(&mut self, card: &Arc<UserCard>) -> bool {
         let Some(present) = self.users.get_mut(&card.id) else { return false };
         let is_seen = present.card.name != card.name || present.card.avatar != card.avatar;
+        if is_seen {
+            present.entry = OnceCell::new();
+        }
         present.card = card.knowing(&present.card);
         if is_seen {
             self.version += 1;
@@ -249,16 +255,15 @@ impl Roster {
     }
 
     fn json(&self) -> String {
-        let mut json = String::with_capacity(self.users.len() * 96 + 2);
+        let entries = || self.users.values().map(Present::entry);
+        let mut json =
+            String::with_capacity(entries().map(|entry| entry.len() + 1).sum::<usize>() + 2);
         json.push('{');
-        for (index, (user, present)) in self.users.iter().enumerate() {
+        for (index, entry) in entries().enumerate() {
             if index > 0 {
                 json.push(',');
             }
-            json.push('"');
-            json.push_str(&user.0.to_string());
-            json.push_str("\":");
-            json.push_str(&frames::entry(&present.card));
+            json.push_str(entry);
         }
         json.push('}');
         json
@@ -277,6 +282,13 @@ impl Roster {
 
 impl Present {
     fn new(card: &Arc<UserCard>) -> Present {
-        Present { card: card.clone(), sessions: 0, nodes: SmallVec::new() }
+        let (nodes, entry) = (SmallVec::new(), OnceCell::new());
+        Present { card: card.clone(), sessions: 0, nodes, entry }
+    }
+
+    /// With its key.
+    fn entry(&self) -> &str {
+        let card = &self.card;
+        self.entry.get_or_init(|| format!("\"{}\":{}", card.id.0, frames::entry(card)).into())
     }
 }

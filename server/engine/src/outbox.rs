@@ -12,6 +12,7 @@ mod check;
 mod class;
 mod common;
 mod held;
+mod shared;
 mod spares;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ pub(crate) use class::Class;
 use common::Common;
 pub(crate) use common::Span;
 use held::HeldByClass;
+use shared::SharedFrames;
 use spares::Spares;
 
 /// From this size a frame is shared instead of copied: a large frame for ten thousand clients must not
@@ -35,6 +37,10 @@ const SHARE_FROM_BYTES: usize = 8 * 1024;
 
 /// A buffer grows by this part of what is in it.
 const GROWTH: usize = 4;
+
+/// A buffer with so many bytes is followed by another: one that grows to megabytes is moved with each step, and
+/// leaves holes that no other fits into.
+const BUFFER_BYTES: usize = 256 * 1024;
 
 /// From so many bytes, those that were sent are taken out of a buffer once they are more than half of it: the
 /// pipe of a client that reads as fast as its room writes is never empty.
@@ -55,7 +61,9 @@ impl Pending {
     fn append(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len();
         self.copied += bytes.len();
-        if let Some(Part::Copied(last)) = self.parts.back_mut() {
+        if let Some(Part::Copied(last)) = self.parts.back_mut()
+            && last.len() < BUFFER_BYTES
+        {
             if last.capacity() - last.len() < bytes.len() {
                 // Not twice as much: what is not used is on no account.
                 last.reserve_exact(bytes.len().max(last.len() / GROWTH));
@@ -66,14 +74,21 @@ impl Pending {
         }
     }
 
-    /// Shows the first parts; `None` if there are more than fit.
-    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> Option<usize> {
-        let mut skip = self.sent;
+    /// Shows the first parts, of at most `most` bytes: how many, and whether these are all.
+    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>], most: usize) -> (usize, bool) {
+        let (mut skip, mut left, mut filled) = (self.sent, most, 0);
         for (part, slice) in self.parts.iter().zip(&mut *slices) {
-            *slice = IoSlice::new(&part.as_slice()[skip..]);
+            let bytes = &part.as_slice()[skip..];
             skip = 0;
+            filled += 1;
+            if bytes.len() > left {
+                *slice = IoSlice::new(&bytes[..left]);
+                return (filled, false);
+            }
+            *slice = IoSlice::new(bytes);
+            left -= bytes.len();
         }
-        (self.parts.len() <= slices.len()).then_some(self.parts.len())
+        (filled, filled == self.parts.len())
     }
 
     /// Bytes that wait of the longest message that is shared with others and longer than `bound`.
@@ -88,7 +103,7 @@ impl Pending {
     }
 
     /// Forgets the first `count` bytes. The last part stays, to be filled again.
-    fn take(&mut self, count: usize) {
+    fn take(&mut self, count: usize, shared: &mut SharedFrames) {
         self.bytes -= count;
         self.sent += count;
         while let Some(front) = self.parts.front() {
@@ -97,10 +112,27 @@ impl Pending {
                 return self.compact();
             }
             self.sent -= len;
-            if let Some(Part::Copied(_)) = self.parts.pop_front() {
-                self.copied -= len;
+            match self.parts.pop_front() {
+                Some(Part::Copied(_)) => self.copied -= len,
+                Some(Part::Shared(frame)) => shared.release(&frame),
+                None => {}
             }
         }
+    }
+
+    /// Drops all parts but the first so many.
+    fn truncate(&mut self, parts: usize, shared: &mut SharedFrames) {
+        for part in self.parts.drain(parts.min(self.parts.len())..) {
+            if let Part::Shared(frame) = part {
+                shared.release(&frame);
+            }
+        }
+    }
+
+    /// Bytes of the frames that it shares with other pipes.
+    fn shared(&self) -> usize {
+        let of_part = |part: &Part| if let Part::Shared(frame) = part { frame.len() } else { 0 };
+        self.parts.iter().map(of_part).sum()
     }
 
     /// Takes out what was sent, but for the frame under way: its end has to be found.
@@ -206,6 +238,10 @@ pub struct Outbox {
     over: Vec<PipeId>,
     bounds: Bounds,
     held: HeldByClass,
+    /// Large frames that wait.
+    shared: SharedFrames,
+    /// What was laid down last, as a frame for the pipes that cannot hold it as a span.
+    apart: Option<(Span, Bytes)>,
     spares: Spares,
 }
 
@@ -258,6 +294,19 @@ impl Outbox {
         self.held.of(class)
     }
 
+    /// Bytes of the large frames that pipes share; each counts once.
+    pub(crate) fn held_shared(&self) -> usize {
+        self.shared.bytes()
+    }
+
+    /// As [`Outbox::held_by`], and those that it shares.
+    pub(crate) fn held_by_with_shared(&self, pipe: PipeId) -> usize {
+        let slot = self.slots.get(pipe.slot as usize);
+        let slot = slot.filter(|slot| slot.generation == pipe.generation);
+        let pending = slot.and_then(|slot| slot.pending.as_ref());
+        pending.map_or(0, |pending| pending.copied + pending.shared())
+    }
+
     /// Bytes that the pipe holds for itself alone.
     pub(crate) fn held_by(&self, pipe: PipeId) -> usize {
         let slot = self.slots.get(pipe.slot as usize);
@@ -275,9 +324,16 @@ impl Outbox {
             // The next pipe in the slot has another generation; until then nothing may be queued.
             slot.generation = slot.generation.wrapping_add(1);
             if let Some(pending) = pending {
-                self.spares.keep(pending);
+                self.retire(pending);
             }
         }
+    }
+
+    /// Keeps the buffer of what waits no longer.
+    fn retire(&mut self, mut pending: Box<Pending>) {
+        let has_buffer = matches!(pending.parts.front(), Some(Part::Copied(_)));
+        pending.truncate(usize::from(has_buffer), &mut self.shared);
+        self.spares.keep(pending);
     }
 
     fn slot(&mut self, pipe: PipeId) -> Option<&mut PipeSlot> {
@@ -296,6 +352,10 @@ impl Outbox {
         if frame.len() < SHARE_FROM_BYTES {
             return self.push(pipe, frame);
         }
+        if find(&mut self.slots, pipe).is_none() {
+            return;
+        }
+        self.shared.hold(frame);
         self.change(pipe, |pending| {
             pending.bytes += frame.len();
             pending.parts.push_back(Part::Shared(frame.clone()));
@@ -307,6 +367,7 @@ impl Outbox {
     /// they are best served if its bytes are contiguous. `None`: there is too much of it already; push
     /// copies.
     pub(crate) fn share(&mut self, topic: u32, bytes: &[u8]) -> Option<Span> {
+        self.apart = None;
         self.common.add(topic, bytes)
     }
 
@@ -339,8 +400,16 @@ impl Outbox {
 
     #[cold]
     fn push_apart(&mut self, pipe: PipeId, span: Span) {
-        let bytes = self.common.get(span).to_vec();
-        self.push(pipe, &bytes);
+        if span.len() < SHARE_FROM_BYTES {
+            let bytes = self.common.get(span).to_vec();
+            return self.push(pipe, &bytes);
+        }
+        let frame = match self.apart.take() {
+            Some((of, frame)) if of == span => frame,
+            _ => Bytes::copy_from_slice(self.common.get(span)),
+        };
+        self.push_shared(pipe, &frame);
+        self.apart = Some((span, frame));
     }
 
     /// Drops what is queued, except the frame of which a part has been sent already.
@@ -349,7 +418,7 @@ impl Outbox {
         // A frame under way has left the common bytes.
         self.common.release(&mut slot.span);
         let Some(pending) = slot.pending.as_mut() else { return }; // It had only shared bytes.
-        pending.parts.truncate(1);
+        pending.truncate(1, &mut self.shared);
         let keep = match pending.parts.front_mut() {
             Some(Part::Copied(bytes)) => {
                 let end = frame_at(bytes, pending.sent).end;
@@ -374,7 +443,8 @@ impl Outbox {
         self.change(pipe, |pending| pending.close_when_empty = true);
     }
 
-    pub(crate) fn queued(&mut self, pipe: PipeId) -> usize {
+    /// Bytes that wait for the pipe.
+    pub fn queued(&mut self, pipe: PipeId) -> usize {
         self.slot(pipe).map_or(0, |slot| slot.waiting())
     }
 
@@ -404,17 +474,18 @@ impl Outbox {
         into.extend(self.dirty.drain(..));
     }
 
-    /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled.
+    /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled. Those that it
+    /// shares with a room come whole, and of the others no more than `most`.
     #[inline]
-    pub fn slices<'a>(&'a self, pipe: PipeId, slices: &mut [IoSlice<'a>]) -> usize {
+    pub fn slices<'a>(&'a self, pipe: PipeId, slices: &mut [IoSlice<'a>], most: usize) -> usize {
         let slot = self.slots.get(pipe.slot as usize);
         // The pipe may have ended since it was listed; see `find`.
         let Some(slot) = slot.filter(|slot| slot.generation == pipe.generation) else { return 0 };
         let filled = match &slot.pending {
             None => 0,
-            Some(pending) => match pending.fill(slices) {
-                Some(filled) => filled,
-                None => return slices.len(),
+            Some(pending) => match pending.fill(slices, most) {
+                (filled, true) => filled,
+                (filled, false) => return filled,
             },
         };
         match slices.get_mut(filled) {
@@ -448,7 +519,7 @@ impl Outbox {
         let own = slot.pending.as_ref().map_or(0, |pending| pending.bytes).min(count);
         let before = slot.pending.as_ref().map_or(0, |pending| pending.copied);
         if let Some(pending) = slot.pending.as_mut() {
-            pending.take(own);
+            pending.take(own, &mut self.shared);
         }
         let of_span = count - own;
         assert!(of_span <= slot.span.len(), "no more is sent than was offered");
@@ -459,7 +530,7 @@ impl Outbox {
             let from = frame_at(rest, of_span).start;
             let pending = slot.pending.get_or_insert_with(|| self.spares.take());
             pending.append(&rest[from..]);
-            pending.take(of_span - from);
+            pending.take(of_span - from, &mut self.shared);
         }
         self.common.release(&mut slot.span);
         let pending = slot.pending.as_ref().expect("a pipe without it had unsent common bytes");
@@ -471,7 +542,7 @@ impl Outbox {
         self.held.change(slot.class, before, 0);
         let close = pending.close_when_empty;
         if let Some(pending) = slot.pending.take() {
-            self.spares.keep(pending);
+            self.retire(pending);
         }
         if close { Flushed::Close } else { Flushed::Empty }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyQueryResult, AnyRow};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use throng_health::Dependency;
 
 use crate::connection::{Loan, Write};
@@ -68,6 +68,8 @@ pub(crate) struct Db {
     health: Dependency,
     /// A write has failed for a reason that is not known: the next look inserts rows.
     is_suspect: Arc<AtomicBool>,
+    /// A file has shown damage: until a check has found none, it is down.
+    is_damaged: Arc<AtomicBool>,
     /// Group commits.
     pub batches: Arc<Unanswered>,
     /// What else is written.
@@ -296,6 +298,7 @@ impl Db {
             metrics,
             health,
             is_suspect: Arc::default(),
+            is_damaged: Arc::default(),
             batches: Arc::default(),
             writes: Arc::default(),
         })
@@ -480,6 +483,22 @@ impl Db {
         self.is_suspect.swap(false, Relaxed)
     }
 
+    /// Whether a file has shown damage that no check has refuted.
+    pub fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Relaxed)
+    }
+
+    /// Reads all of a file, over a connection of its own: what is damaged, if anything is. Takes as long as that takes.
+    pub async fn find_damage(&self) -> Result<Option<String>, StoreError> {
+        let mut connection = self.probe.open().await?;
+        let found = connection.fetch_one("PRAGMA quick_check(1)").await?;
+        connection.close().await?;
+        let found: String = found.try_get(0)?;
+        let damage = (found != "ok").then_some(found);
+        self.is_damaged.store(damage.is_some(), Relaxed);
+        Ok(damage)
+    }
+
     /// The answer to what writes nothing, such as the beginning of a transaction, if it comes as soon.
     pub async fn otherwise_in_time<T, E: Into<StoreError>>(
         &self,
@@ -501,6 +520,9 @@ impl Db {
     /// A call that shows that the storage is down makes the server unready at once.
     fn note(&self, error: &StoreError) {
         if let Some(fault) = error.storage_fault().filter(|fault| fault.is_certain()) {
+            if fault == StorageFault::Damaged && self.file.is_some() {
+                self.is_damaged.store(true, Relaxed);
+            }
             self.health.set_fault(Some(fault.to_string()));
         }
     }

@@ -82,6 +82,19 @@ pub(crate) fn check(directory: &Path) -> Result<PathBuf, StoreError> {
     Ok(existing.to_owned())
 }
 
+/// As [`check`], and whether a directory that does not exist can be created: not every file system says so before. What
+/// it creates it removes.
+pub(crate) fn check_new(directory: &Path) -> Result<(), StoreError> {
+    let existing = check(directory)?;
+    if directory.exists() {
+        return Ok(());
+    }
+    let probe = existing.join(format!(".throng-check-{}", std::process::id()));
+    fs::create_dir(&probe)
+        .and_then(|()| fs::remove_dir(&probe))
+        .map_err(|error| StoreError::at(directory, error))
+}
+
 /// Takes the rights of other users from a directory that an earlier version created.
 pub(crate) fn mend_directory(directory: &Path) {
     mend(directory, DIRECTORY_MODE);

@@ -35,6 +35,8 @@ pub(crate) struct Disk {
     min_free_mb: u64,
     refuses_uploads: AtomicBool,
     refuses_messages: AtomicBool,
+    /// Why the folders of uploads cannot be used, as of the last look.
+    unusable: Mutex<Option<StorageFault>>,
     /// How the last write of a file failed, until a probe succeeds.
     fault: Mutex<Option<StorageFault>>,
 }
@@ -54,12 +56,16 @@ impl Disk {
             min_free_mb: u64::from(options.min_free_mb),
             refuses_uploads: AtomicBool::new(false),
             refuses_messages: AtomicBool::new(false),
+            unusable: Mutex::default(),
             fault: Mutex::default(),
         }
     }
 
     /// Whether there is space for an uploaded file.
     pub fn admit_upload(&self) -> Result<(), StoreError> {
+        if let Some(fault) = *self.unusable() {
+            return Err(StoreError::Storage(fault));
+        }
         if self.refuses_uploads.load(Relaxed) { Err(StoreError::LowDisk) } else { Ok(()) }
     }
 
@@ -117,9 +123,14 @@ impl Disk {
         });
         let fault = unusable.or(*self.fault());
         let verdict = verdict(&uploads, messages.as_ref(), self.min_free_mb, fault);
-        self.refuses_uploads.store(verdict.refuses_uploads || unusable.is_some(), Relaxed);
+        self.refuses_uploads.store(verdict.refuses_uploads, Relaxed);
+        *self.unusable() = unusable;
         self.refuses_messages.store(verdict.refuses_messages, Relaxed);
         verdict.reason.map_or(State::Ok, State::Down)
+    }
+
+    fn unusable(&self) -> std::sync::MutexGuard<'_, Option<StorageFault>> {
+        self.unusable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fault(&self) -> std::sync::MutexGuard<'_, Option<StorageFault>> {

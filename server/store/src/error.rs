@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::fault::StorageFault;
+
 /// A call failed; nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -15,6 +17,9 @@ pub enum StoreError {
     /// Less is free than [`crate::Options::min_free_mb`] asks for.
     #[error("too little disk space is free")]
     LowDisk,
+    /// Files cannot be written, and why is known.
+    #[error("{0}")]
+    Storage(StorageFault),
     /// The database failed. Shared, because one failed commit answers many callers.
     #[error("database: {}", cause(.0))]
     Database(#[from] Arc<sqlx::Error>),
@@ -51,7 +56,7 @@ pub enum StoreError {
     Emptied(PathBuf),
     /// The file that is open is no longer under its name, or was emptied: what is written to it is lost.
     #[error(
-        "the database file {} or its log was removed, replaced or emptied while it was open",
+        "the database file {} or its log (-wal, -shm) was removed, replaced or emptied while it was open",
         .0.display()
     )]
     Replaced(PathBuf),

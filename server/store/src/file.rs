@@ -1,4 +1,4 @@
-//! The database file while it is open: whether its name, and that of its log, still lead to it, and whether both still
+//! The database file while it is open: whether its name, and those of its log and of the log's index, still lead to it, and whether they still
 //! hold what SQLite has put there. SQLite writes on into files that nobody can find again, or over what somebody else
 //! has put there, and says nothing.
 
@@ -71,7 +71,9 @@ impl OpenFile {
     pub async fn look(this: &std::sync::Arc<Self>) -> Result<(), StoreError> {
         let this = std::sync::Arc::clone(this);
         let looked = spawn_blocking(move || {
-            let is_in_place = this.database.is_in_place()? && this.log.is_in_place()?;
+            let is_in_place = this.database.is_in_place()?
+                && this.log.is_in_place()?
+                && this.index.kept.is_in_place()?;
             let is_lost = this.was_overwritten.load(Relaxed)
                 || !(is_in_place && this.has_log()? && this.has_database()?);
             this.is_lost.store(is_lost, Relaxed);
@@ -184,8 +186,7 @@ impl Kept {
 /// Its form is part of SQLite's file format (`walformat.html`, 2.1 and 2.3), in the byte order of the machine.
 #[derive(Debug)]
 struct LogIndex {
-    path: PathBuf,
-    file: OwnedFd,
+    kept: Kept,
 }
 
 /// What the index says of the log.
@@ -213,14 +214,13 @@ const FRAME_HEADER: i64 = 24;
 
 impl LogIndex {
     fn new(path: &Path) -> Result<Self, StoreError> {
-        let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| StoreError::at(path, error.into()))?;
-        Ok(Self { path: path.to_owned(), file })
+        // Another program may open it anew, and begins at its first byte.
+        Ok(Self { kept: Kept::new(path.to_owned(), 0)? })
     }
 
     /// `None` while it is being written to.
     fn read(&self) -> Result<Option<Index>, StoreError> {
-        Ok(read(&self.file, &self.path)?.and_then(|bytes| Index::parse(&bytes)))
+        Ok(self.kept.read()?.and_then(|bytes| Index::parse(&bytes)))
     }
 }
 

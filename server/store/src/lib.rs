@@ -137,7 +137,7 @@ pub async fn check(url: &str, options: &Options) -> Result<Vec<String>, StoreErr
         if Dialect::of(url) == Some(Dialect::Sqlite) { Some(database_file(url)?) } else { None };
     let database_dir = file.as_deref().and_then(Path::parent);
     for directory in database_dir.into_iter().chain([options.data_dir.as_path()]) {
-        directory::check(directory)?;
+        directory::check_new(directory)?;
     }
     let file = file.filter(|_| options.is_exclusive);
     if let Some(file) = &file {

@@ -47,7 +47,8 @@ throng_tables::settings! {
     /// Connections to a database server that write: the group commit and a few accounts. SQLite has
     /// one.
     writers: u32 = 4, "connections", 2..=1024;
-    /// Time to wait for a free connection, for SQLite's lock, or at the start for a database server.
+    /// Time to wait for a free connection, for SQLite's lock, or at the start for the answer of a database server; one
+    /// that refuses, or whose name is not known, ends the start at once.
     busy_timeout_ms: u32 = 5_000, "ms", 10..=3_600_000;
     /// Time a database server has to answer. After twice that time it ends the statement or the idle
     /// transaction itself. SQLite has no such limit.

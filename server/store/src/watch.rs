@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use throng_health::{Dependency, Health, Need, State};
 use tokio::task::{JoinHandle, spawn, spawn_blocking};
@@ -18,6 +18,9 @@ use crate::fault::StorageFault;
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Between two checks of a database that was found damaged: each reads all of it.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 /// How long a look may take: two of them, with [`LOOK_EVERY`], less than the two seconds in which the server must
 /// know that it cannot serve.
@@ -59,6 +62,50 @@ pub(crate) struct Pending {
     light: Look<Result<(), StoreError>>,
     thorough: Look<Result<(), StoreError>>,
     stuck: Stuck,
+    check: Check,
+}
+
+/// A check of a damaged database, under way or over.
+#[derive(Default)]
+struct Check {
+    running: Option<JoinHandle<Result<Option<String>, StoreError>>>,
+    /// When the last one ended that has found damage.
+    found: Option<Instant>,
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}
+
+impl Check {
+    /// Begins a check when one is due, and logs what the last one has found.
+    async fn go_on(&mut self, db: &Db) {
+        if let Some(running) = self.running.take_if(|running| running.is_finished()) {
+            match running.await.expect("a check does not panic, and ends with the watch") {
+                Ok(None) => {
+                    tracing::info!("the check of the database has found no damage");
+                    self.found = None;
+                    return;
+                }
+                Ok(Some(damage)) => tracing::error!(
+                    %damage,
+                    "the database is damaged: stop the server, and restore a backup, or run REINDEX if only an index \
+                     is named"
+                ),
+                Err(error) => tracing::error!(%error, "the damaged database cannot be checked"),
+            }
+            self.found = Some(Instant::now());
+        }
+        let is_due = self.found.is_none_or(|found| found.elapsed() >= CHECK_EVERY);
+        if is_due && self.running.is_none() {
+            let db = db.clone();
+            self.running = Some(spawn(async move { db.find_damage().await }));
+        }
+    }
 }
 
 /// Whether a look has found that writes wait, and how many had succeeded by then.
@@ -119,8 +166,16 @@ impl Watch {
     async fn look(&mut self) {
         self.look_at_lock();
         let Watch { db, disk, dependencies, pending, .. } = self;
-        let Pending { disk: disk_look, light, thorough, stuck } = pending;
+        let Pending { disk: disk_look, light, thorough, stuck, check } = pending;
         tokio::join!(look_at_disk(disk, disk_look, &dependencies.disk), async {
+            if db.is_damaged() {
+                check.go_on(db).await;
+            }
+            if db.is_damaged() {
+                // What still works says nothing of the pages that do not.
+                dependencies.store.set_fault(Some(StorageFault::Damaged.to_string()));
+                return;
+            }
             let is_down = matches!(dependencies.store.state(), State::Down(_));
             let is_thorough = is_down || db.take_suspicion();
             let look = if is_thorough { thorough } else { light };
@@ -200,8 +255,6 @@ async fn look_at_store(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use tokio::sync::oneshot;
 
     use super::*;
@@ -238,6 +291,30 @@ mod tests {
         look_at_disk(&disk, &mut look, &dependency).await;
         assert_eq!(dependency.state(), State::Ok, "and not as it was then");
         assert!(look.0.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_looked_like_damage_is_forgotten_once_a_check_has_found_none() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let options = Options { min_free_mb: 0, ..Options::new(place.path()) };
+        let health = Health::default();
+        let store = health.depends_on(STORE, Need::Required);
+        let url = options.default_url();
+        let db = Db::open(&url, &options, Arc::default(), store.clone()).await.expect("open");
+        let disk = Arc::new(Disk::new(&options, db.file()));
+        let dependencies = Dependencies::of(&health);
+        let pending = Pending::default();
+        let watch = Watch { db: db.clone(), disk, lock: None, dependencies, pending };
+        let mut watch = watch.begin().await;
+        let damaged = async { Err::<(), _>(StoreError::Storage(StorageFault::Damaged)) };
+        db.otherwise_in_time(damaged).await.expect_err("it is one");
+        assert!(db.is_damaged() && matches!(store.state(), State::Down(_)));
+        let begun = Instant::now();
+        while store.state() != State::Ok {
+            assert!(begun.elapsed() < Duration::from_secs(5), "{}", store.state());
+            watch.look().await;
+        }
+        assert!(!db.is_damaged());
     }
 
     #[tokio::test]

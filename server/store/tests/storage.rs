@@ -11,8 +11,8 @@ use common::{Bench, DOWN_WITHIN, UP_WITHIN, bench, options, text, until};
 use sqlx::AnyPool;
 use throng_health::State;
 use throng_store::{
-    ImageKind, Load, LoadedUser, NewUser, Options, PlacedMessage, Store, StoreError, TOKEN_CHARS,
-    TokenScope, Urgency, check, hash_token,
+    ImageKind, Load, LoadedUser, NewMessage, NewUser, Options, PlacedMessage, Store, StoreError,
+    TOKEN_CHARS, TokenScope, Urgency, check, hash_token,
 };
 
 /// The smallest PNG, with a number behind it that makes each file another one.
@@ -280,6 +280,8 @@ async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to()
         ("throng.db", replaced),
         ("throng.db-wal", removed),
         ("throng.db-wal", replaced),
+        ("throng.db-shm", removed),
+        ("throng.db-shm", replaced),
     ] {
         let bench = bench().await;
         let user = bench.user("ann@example.org").await.id;
@@ -339,6 +341,57 @@ async fn a_database_file_that_is_removed_replaced_or_emptied_is_not_written_to()
         bench.until("store", DOWN_WITHIN, |state| matches!(state, State::Down(_))).await;
         assert!(!bench.store.close().await, "not everything was written");
     }
+}
+
+/// One page that is damaged fails some messages and not others, and no row of a probe.
+#[tokio::test]
+async fn a_damaged_database_is_down_until_a_check_finds_no_damage() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let options = Options { is_exclusive: true, ..options(&dir) };
+    let url = options.default_url();
+    let store = Store::open(&url, options.clone()).await.expect("open");
+    store.ensure_rooms(&[(1, "Room".into())]).await.expect("a room");
+    let message = |cid: &str| NewMessage { cid: Some(cid.into()), ..text(1, "x") };
+    store.append(1, None, vec![message("first")]).await.expect("append");
+    assert!(store.close().await);
+    let file = dir.path().join("throng.db");
+    let db = AnyPool::connect(&url).await.expect("open");
+    let pages: (i64, i64) = sqlx::query_as(
+        "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_master WHERE name = 'messages_cid'",
+    )
+    .fetch_one(&db)
+    .await
+    .expect("the index");
+    db.close().await;
+    let whole = std::fs::read(&file).expect("read");
+    let mut damaged = whole.clone();
+    let (page, bytes) =
+        (usize::try_from(pages.0).expect("a page"), usize::try_from(pages.1).expect("bytes"));
+    damaged[(page - 1) * bytes..page * bytes].fill(0);
+    std::fs::write(&file, &damaged).expect("write");
+    let store =
+        Store::open(&url, options.clone()).await.expect("the other pages are enough to start");
+    store.append(1, None, vec![message("second")]).await.expect_err("its index is damaged");
+    let down = State::Down("the database is damaged".into());
+    until(&store, "store", DOWN_WITHIN, |state| *state == down).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(
+            store.options().health.state("store").expect("it reports it"),
+            down,
+            "after {:?}",
+            begun.elapsed()
+        );
+        let _ = store.append(1, None, vec![text(1, "without a client id")]).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    store.close().await;
+    for end in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(format!("throng.db{end}")));
+    }
+    std::fs::write(&file, &whole).expect("restore");
+    let store = Store::open(&url, options).await.expect("open");
+    store.append(1, None, vec![message("second")]).await.expect("it was restored");
 }
 
 /// An older copy of all three files, put over those that are open: the index of the log fits the log then. What shows

@@ -7,6 +7,7 @@ mod hung;
 mod import;
 mod lifetime;
 mod metrics;
+mod output;
 mod process;
 mod proxies;
 mod redis;

@@ -49,7 +49,7 @@ pub fn text(payload: &str) -> Vec<u8> {
 pub fn send(outbox: &mut Outbox, pipe: PipeId, mut space: usize, down: &mut Vec<u8>) -> bool {
     loop {
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
-        let count = outbox.slices(pipe, &mut pieces);
+        let count = outbox.slices(pipe, &mut pieces, usize::MAX);
         let offered: usize = pieces[..count].iter().map(|piece| piece.len()).sum();
         let taken = offered.min(space);
         let bytes = pieces[..count].iter().flat_map(|piece| piece.iter());

@@ -47,11 +47,12 @@ impl Engine {
         self.held_anonymous.inbound + self.held_identified.inbound
     }
 
-    /// Bytes on all accounts: of input, and of output without what clients share.
+    /// Bytes on all accounts: of input, and of output, where large frames that clients share count once.
     pub fn held(&self) -> usize {
         let polled = self.held_anonymous.polled + self.held_identified.polled;
         self.held_in()
             + polled
+            + self.outbox.held_shared()
             + Class::ALL.map(|class| self.outbox.held(class)).iter().sum::<usize>()
     }
 

@@ -16,10 +16,10 @@ fn held_in(_: &Engine, session: &Session) -> usize {
 }
 
 fn held_out(engine: &Engine, session: &Session) -> usize {
-    let by_probe = session.probe.map_or(0, |probe| engine.outbox.held_by(probe));
+    let by_probe = session.probe.map_or(0, |probe| engine.outbox.held_by_with_shared(probe));
     by_probe
         + match &session.carrier {
-            Carrier::Pipe(pipe) => engine.outbox.held_by(*pipe),
+            Carrier::Pipe(pipe) => engine.outbox.held_by_with_shared(*pipe),
             Carrier::Polling(polling) => polling.bytes,
         }
 }
@@ -83,7 +83,8 @@ impl Engine {
     pub(super) fn outbound_over(&self) -> Over {
         let polled = self.held_anonymous.polled + self.held_identified.polled;
         let sent = [Class::Anonymous, Class::Identified].map(|class| self.outbox.held(class));
-        let excess = (polled + sent[0] + sent[1]).checked_sub(self.budgets.outbound)?;
+        let held = polled + sent[0] + sent[1] + self.outbox.held_shared();
+        let excess = held.checked_sub(self.budgets.outbound)?;
         let reason = CloseReason::SlowConsumer("limits.outbound_mib_max");
         (excess > 0).then_some((excess, held_out, reason))
     }

@@ -2,7 +2,7 @@
 
 use throng_wire::ws::frame_at;
 
-use super::{COMPACT_FROM_BYTES, Class, Outbox, Part, PipeSlot};
+use super::{COMPACT_FROM_BYTES, Class, Outbox, Part, PipeSlot, SharedFrames};
 use crate::ids::PipeId;
 
 impl Outbox {
@@ -28,6 +28,15 @@ impl Outbox {
             let held: usize = of_class.filter_map(|slot| Some(slot.pending.as_ref()?.copied)).sum();
             assert_eq!(self.held(class), held, "bytes booked are bytes held");
         }
+        let mut shared = SharedFrames::default();
+        for part in
+            self.slots.iter().filter_map(|slot| slot.pending.as_ref()).flat_map(|it| &it.parts)
+        {
+            if let Part::Shared(frame) = part {
+                shared.hold(frame);
+            }
+        }
+        assert_eq!(self.shared, shared, "shared frames counted are those that wait");
         self.common.check(self.slots.iter().map(|slot| slot.span));
         self.spares.check();
     }

@@ -15,7 +15,7 @@ const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 const SPARE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A part of a block.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     block: u32,
     start: u32,

@@ -27,9 +27,8 @@ impl Spares {
         pending.copied = 0;
         pending.close_when_empty = false;
         pending.parts.truncate(1);
-        match pending.parts.front_mut() {
-            Some(Part::Copied(bytes)) => bytes.clear(),
-            Some(Part::Shared(_)) | None => pending.parts.clear(),
+        if let Some(Part::Copied(bytes)) = pending.parts.front_mut() {
+            bytes.clear();
         }
         let capacity = capacity_of(&pending);
         if self.kept.len() < COUNT_MAX && self.bytes + capacity <= BYTES_MAX {

@@ -12,7 +12,7 @@ fn drain(outbox: &mut Outbox, limit: usize) -> (Vec<u8>, Flushed) {
     let mut wire = Vec::new();
     loop {
         let mut slices = [IoSlice::new(&[]); 4];
-        let filled = outbox.slices(PIPE, &mut slices);
+        let filled = outbox.slices(PIPE, &mut slices, usize::MAX);
         let flat: Vec<u8> = slices[..filled].iter().flat_map(|part| part.to_vec()).collect();
         let count = flat.len().min(limit);
         wire.extend_from_slice(&flat[..count]);
@@ -221,7 +221,7 @@ fn common_bytes_outlive_other_holders_and_other_topics() {
 
 fn offer(outbox: &mut Outbox, pipe: PipeId, wire: &mut Vec<u8>) {
     let mut slices = [IoSlice::new(&[]); 4];
-    let filled = outbox.slices(pipe, &mut slices);
+    let filled = outbox.slices(pipe, &mut slices, usize::MAX);
     let flat: Vec<u8> = slices[..filled].iter().flat_map(|part| part.to_vec()).collect();
     wire.extend_from_slice(&flat);
     assert_eq!(outbox.sent(pipe, flat.len()), Flushed::Empty);
@@ -238,7 +238,7 @@ fn a_pipe_that_waits_for_its_turn_holds_all_batches_of_a_room_as_one_piece() {
         outbox.share(2, &frame(b'b', 3)).expect("it has space");
     }
     let mut slices = [IoSlice::new(&[]); 4];
-    assert_eq!(outbox.slices(PIPE, &mut slices), 1);
+    assert_eq!(outbox.slices(PIPE, &mut slices, usize::MAX), 1);
     assert_eq!(&*slices[0], frame(b'a', 3).repeat(3));
 }
 
@@ -277,7 +277,7 @@ fn a_client_that_reads_at_the_pace_of_its_room_keeps_nothing_that_was_sent() {
                 continue;
             }
             let mut slices = [IoSlice::new(&[]); 4];
-            let filled = outbox.slices(PIPE, &mut slices);
+            let filled = outbox.slices(PIPE, &mut slices, usize::MAX);
             let flat = slices[..filled].iter().flat_map(|part| part.to_vec());
             wire.extend(flat.take(taken));
             assert_eq!(outbox.sent(PIPE, taken), Flushed::More);

@@ -40,7 +40,14 @@ impl<A: App> Worker<A> {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept; pausing");
+                    self.accept_warning.log(|left_out| {
+                        tracing::warn!(
+                            %error,
+                            left_out,
+                            "cannot accept connections; they wait until descriptors are free (limits.connections_max, \
+                             ulimit -n)"
+                        );
+                    });
                     self.accept_paused_until = Some(now.plus_ms(ACCEPT_PAUSE_MS));
                     return;
                 }

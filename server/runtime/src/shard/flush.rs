@@ -4,6 +4,7 @@
 //! in a round, and each send takes everything that was queued until then. Between the sends of a large
 //! room the shard goes on receiving: what comes then leaves with the rest of the round instead of
 //! waiting for its end. Pipes whose users are not known have a round, and a share of each turn, of their own.
+//! So have pipes for which much waits: one send to each of a hundred could take a hundred milliseconds.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -27,6 +28,13 @@ const SENDING_SHARE: u64 = 8;
 const SENDING_NS_MIN: u64 = 250_000;
 /// Sends between two looks at the clock.
 const SENDS_PER_LOOK: u32 = 16;
+
+/// A pipe for which more waits is sent to after the others.
+const LONG_BYTES: usize = 64 * 1024;
+/// What is sent to such a pipe before the next has its turn.
+const LONG_PIECE_BYTES: usize = 256 * 1024;
+/// How long a turn sends to them while others wait.
+const LONG_NS_PER_TURN: u64 = 1_000_000;
 
 /// How long a turn closes pipes.
 const CLOSING_NS_PER_TURN: u64 = 500_000;
@@ -59,14 +67,7 @@ impl<A: App> Worker<A> {
     /// fit this turn is sent in the next one.
     pub(super) fn flush(&mut self) {
         let was_empty = !self.has_dirty();
-        let mut dirty = std::mem::take(&mut self.newly_dirty);
-        self.shard.outbox().take_dirty(&mut dirty);
-        for pipe in dirty.drain(..) {
-            // One that has ended since is met again when its turn comes.
-            let group = self.connections.pipe(pipe).map_or(Group::Anonymous, |open| open.group);
-            self.dirty_of(group).push_back(pipe);
-        }
-        self.newly_dirty = dirty;
+        self.take_dirty();
         if !self.has_dirty() {
             return;
         }
@@ -80,11 +81,26 @@ impl<A: App> Worker<A> {
         self.flush_at = None;
         let so_far = self.config.clock.now().since(self.now);
         self.flush_round(Group::Identified, (so_far * SENDING_SHARE).max(SENDING_NS_MIN));
+        self.flush_long();
         self.flush_round(Group::Anonymous, ANONYMOUS_NS_PER_TURN);
+        // Those of which a piece was sent.
+        self.take_dirty();
+    }
+
+    /// Takes the pipes that have had no bytes before into their queues.
+    fn take_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.newly_dirty);
+        self.shard.outbox().take_dirty(&mut dirty);
+        for pipe in dirty.drain(..) {
+            // One that has ended since is met again when its turn comes.
+            let group = self.connections.pipe(pipe).map_or(Group::Anonymous, |open| open.group);
+            self.dirty_of(group).push_back(pipe);
+        }
+        self.newly_dirty = dirty;
     }
 
     pub(super) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty() || !self.dirty_anonymous.is_empty()
+        !self.dirty.is_empty() || !self.dirty_long.is_empty() || !self.dirty_anonymous.is_empty()
     }
 
     fn dirty_of(&mut self, group: Group) -> &mut VecDeque<PipeId> {
@@ -99,7 +115,11 @@ impl<A: App> Worker<A> {
         let begun = self.config.clock.now();
         for sends in 1_u32.. {
             let Some(pipe) = self.dirty_of(group).pop_front() else { return }; // The round is over.
-            self.flush_pipe(pipe);
+            if self.shard.outbox().queued(pipe) > LONG_BYTES {
+                self.dirty_long.push_back(pipe);
+            } else {
+                self.flush_pipe(pipe, usize::MAX);
+            }
             if sends.is_multiple_of(SENDS_PER_LOOK)
                 && self.config.clock.now().since(begun) >= most_ns
             {
@@ -108,15 +128,29 @@ impl<A: App> Worker<A> {
         }
     }
 
-    fn flush_pipe(&mut self, pipe: PipeId) {
+    /// Sends a piece to each of the pipes for which much waits, in turn.
+    fn flush_long(&mut self) {
+        let begun = self.config.clock.now();
+        while let Some(pipe) = self.dirty_long.pop_front() {
+            self.flush_pipe(pipe, LONG_PIECE_BYTES);
+            if self.config.clock.now().since(begun) >= LONG_NS_PER_TURN {
+                return;
+            }
+        }
+    }
+
+    /// Sends what waits for the pipe, as far as its socket takes it; beyond about so many bytes the rest waits for
+    /// its next turn.
+    fn flush_pipe(&mut self, pipe: PipeId, most: usize) {
         // The pipe may have ended since its bytes were queued.
         let Some(open) = self.connections.pipe(pipe) else { return };
         let fd = open.stream.as_raw_fd();
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let mut left = most;
         loop {
             let outbox = self.shard.outbox();
             let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
-            let count = outbox.slices(pipe, &mut pieces);
+            let count = outbox.slices(pipe, &mut pieces, left);
             let pieces = &pieces[..count];
             let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
             let sent = match pieces {
@@ -125,6 +159,7 @@ impl<A: App> Worker<A> {
                 [only] => send(fd, only, flags),
                 many => sendmsg::<()>(fd, many, &[], flags, None),
             };
+            let is_piece = offered >= left;
             let sent = match sent {
                 Ok(sent) => sent,
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => 0,
@@ -139,8 +174,12 @@ impl<A: App> Worker<A> {
             match outbox.sent(pipe, sent) {
                 Flushed::Empty => return self.watch(pipe, |interest| interest.is_written = false),
                 Flushed::More if sent == offered => {
-                    // The socket accepted everything, and there are more pieces.
+                    // The socket accepted everything, and there is more.
                     outbox.writable(pipe);
+                    if is_piece {
+                        return;
+                    }
+                    left -= sent;
                     continue;
                 }
                 Flushed::More => return self.watch(pipe, |interest| interest.is_written = true),

@@ -17,6 +17,7 @@ use super::readiness::{Group, Readiness, Source};
 use super::{Plan, ShardConfig};
 use crate::clock::unix_ms;
 use crate::link::ShardChannels;
+use crate::rare_warning::RareWarning;
 use crate::stats::{RuntimeCounters, ShardStats};
 
 /// The runtime's part of [`throng_engine::LANE_RETRY_MS`]: next look at lanes without the free slots
@@ -45,6 +46,8 @@ pub(super) struct Worker<A: App> {
     pub(super) ended_pipes: Vec<(PipeId, PipeEnd)>,
     /// Pipes that have bytes to send, in the order of their sends.
     pub(super) dirty: VecDeque<PipeId>,
+    /// Those for which much waits.
+    pub(super) dirty_long: VecDeque<PipeId>,
     /// Those whose users are not known.
     pub(super) dirty_anonymous: VecDeque<PipeId>,
     /// Pipes that have bytes since the last flush; between two of them only its memory.
@@ -59,6 +62,7 @@ pub(super) struct Worker<A: App> {
     pub(super) listener: Option<TcpListener>,
     pub(super) is_accept_ready: bool,
     pub(super) accept_paused_until: Option<Now>,
+    pub(super) accept_warning: RareWarning,
 
     pub(super) lane_ends: LaneEnds<A::Request, A::Delivery>,
     pub(super) next_peer: usize,
@@ -107,6 +111,7 @@ impl<A: App> Worker<A> {
             to_close: VecDeque::new(),
             ended_pipes: Vec::new(),
             dirty: VecDeque::new(),
+            dirty_long: VecDeque::new(),
             dirty_anonymous: VecDeque::new(),
             newly_dirty: Vec::new(),
             closing: VecDeque::new(),
@@ -116,6 +121,7 @@ impl<A: App> Worker<A> {
             listener: Some(plan.listener),
             is_accept_ready: false,
             accept_paused_until: None,
+            accept_warning: RareWarning::default(),
             lane_ends: plan.lane_ends,
             next_peer: 0,
             is_stalled: false,

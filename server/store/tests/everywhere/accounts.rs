@@ -47,6 +47,29 @@ async fn the_race_is_decided_by_the_index_and_not_by_the_check_before() {
     let bench = bench().await;
     let second_db = bench.second_db().await;
     // Another writer takes the address between the check and the insert.
+    let mut rival = second_db.begin_with("BEGIN IMMEDIATE").await.expect("begin");
+    sqlx::raw_sql(
+        "INSERT INTO users (name, email, email_key, password_hash, avatar, created_at, updated_at)
+         VALUES ('rival', 'eve@x.org', 'eve@x.org', 'x', 'x', 0, 0)",
+    )
+    .execute(&mut *rival)
+    .await
+    .expect("insert");
+    let store = bench.store.clone();
+    let registering = tokio::spawn(async move { store.register(eve(), client()).await });
+    // The check does not see what is not committed, and the insert waits for it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!registering.is_finished(), "the insert waits");
+    rival.commit().await.expect("commit");
+    let outcome = registering.await.expect("join");
+    assert!(matches!(outcome, Err(RegisterError::EmailTaken)), "{outcome:?}");
+}
+
+/// The insert fails in the words of a taken address, and undone with it is what took it.
+#[tokio::test]
+async fn an_email_that_only_a_rule_of_the_database_refuses_is_not_taken() {
+    let bench = bench().await;
+    let second_db = bench.second_db().await;
     sqlx::raw_sql(
         "CREATE TRIGGER rival BEFORE INSERT ON users WHEN NEW.name = 'eve' BEGIN
            INSERT INTO users (name, email, email_key, password_hash, avatar, created_at, updated_at)
@@ -56,10 +79,12 @@ async fn the_race_is_decided_by_the_index_and_not_by_the_check_before() {
     .execute(&second_db)
     .await
     .expect("trigger");
-    let new =
-        NewUser { email: "eve@x.org".into(), password: "secret".into(), avatar: String::new() };
-    let outcome = bench.store.register(new, client()).await;
-    assert!(matches!(outcome, Err(RegisterError::EmailTaken)), "{outcome:?}");
+    let outcome = bench.store.register(eve(), client()).await;
+    assert!(matches!(outcome, Err(RegisterError::Store(_))), "{outcome:?}");
+}
+
+fn eve() -> NewUser {
+    NewUser { email: "eve@x.org".into(), password: "secret".into(), avatar: String::new() }
 }
 
 async fn login_needs_the_password_and_accepts_any_spelling_of_the_email() {

@@ -1,0 +1,67 @@
+//! The subcommands. Each returns the exit code of the process.
+
+mod latency;
+mod list;
+mod mutants;
+mod replay;
+mod run;
+
+use std::path::Path;
+
+use crate::capabilities::Capabilities;
+use crate::cli::{Command, TargetArgs};
+use crate::client::target::Target;
+use crate::output::complain;
+use crate::probe::probe;
+
+pub const CONFORMS: u8 = 0;
+pub const BROKEN: u8 = 1;
+pub const USAGE: u8 = 2;
+pub const UNREACHABLE: u8 = 3;
+pub const SHOULDS_BROKEN: u8 = 4;
+pub const NOT_JUDGED: u8 = 5;
+
+pub fn execute(command: Command) -> u8 {
+    let outcome = match command {
+        Command::Run(args) => run::run(&args),
+        Command::List(args) => list::list(&args),
+        Command::Explain { case } => list::explain(&case),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Latency(args) => latency::latency(&args),
+        Command::Mutants(args) => mutants::mutants(&args),
+        Command::Reference(args) => mutants::reference(&args),
+    };
+    outcome.unwrap_or_else(|(code, why)| {
+        complain(why);
+        code
+    })
+}
+
+type Exit = Result<u8, (u8, String)>;
+
+/// An error of the command line.
+fn usage(why: String) -> (u8, String) {
+    (USAGE, why)
+}
+
+fn unreachable(why: String) -> (u8, String) {
+    (UNREACHABLE, why)
+}
+
+fn nodes(args: &TargetArgs) -> Result<Vec<Target>, String> {
+    args.target.iter().map(|url| Target::parse(url, &args.engine_path)).collect()
+}
+
+/// What the nodes offer, all of them reachable: they are one server.
+fn reach(nodes: &[Target]) -> Result<Capabilities, String> {
+    let (first, others) = nodes.split_first().expect("the command line requires a target");
+    let capabilities = probe(first).map_err(|why| format!("{}: {why}", first.origin()))?;
+    for node in others {
+        node.dial().map_err(|why| format!("{}: {why}", node.origin()))?;
+    }
+    Ok(capabilities)
+}
+
+fn read(path: &Path) -> Result<String, (u8, String)> {
+    std::fs::read_to_string(path).map_err(|why| usage(format!("{}: {why}", path.display())))
+}

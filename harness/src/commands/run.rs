@@ -1,0 +1,202 @@
+//! `run`: the cases against a target.
+
+use std::io::{IsTerminal, Write, stdout};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::{Exit, USAGE, nodes, reach, read, usage};
+use crate::abuse;
+use crate::capabilities::{Capabilities, Capability};
+use crate::cases;
+use crate::cli::{RunArgs, combos};
+use crate::demands::{self, Demands};
+use crate::known::Known;
+use crate::output::{Output, complain, say};
+use crate::report::{Summary, html, json, junit, text};
+use crate::run::{Run, by_command};
+use crate::runner::{self, Instance, Report, Selection, Settings, Verdict};
+
+pub fn run(args: &RunArgs) -> Exit {
+    let known = read_known(args.known_failing.as_deref())?;
+    let selection = Selection {
+        filters: args.filter.clone(),
+        level: args.level.level(),
+        combos: combos(args.protocol, args.transport),
+        shard: args.shard,
+    };
+    let instances = selection.instances(&cases::all());
+    if instances.is_empty() {
+        return Err((USAGE, "no case matches this selection".to_owned()));
+    }
+    let demands = demands(args).map_err(usage)?;
+    let nodes = nodes(&args.target).map_err(usage)?;
+    let plan = args.abuse.plan();
+    if let Some(plan) = &plan {
+        abuse::raise_open_files(plan).map_err(usage)?;
+    }
+    let mut outputs = Outputs::create(args).map_err(usage)?;
+    let seed = args.seed.unwrap_or_else(seed_of_the_clock);
+    let target = args.target.target.join(",");
+    let start = Instant::now();
+    let reached = reach(&nodes);
+    let (capabilities, unreachable) = match reached {
+        Ok(capabilities) => (capabilities, None),
+        Err(why) => (Capabilities::default(), Some(why)),
+    };
+    let mut shortfalls = Vec::new();
+    let reports = if unreachable.is_some() {
+        let reason = "not run: the target cannot be tested";
+        instances.iter().map(|instance| runner::not_run(instance, reason)).collect()
+    } else {
+        announce(&target, &capabilities, instances.len(), seed);
+        outputs.record(&target, &capabilities).map_err(usage)?;
+        shortfalls = demands.lacking(&capabilities, &instances);
+        for shortfall in &shortfalls {
+            complain(format_args!("{}: {}", shortfall.demand, shortfall.observed));
+        }
+        let mut run = Run::new(nodes, capabilities.clone(), seed);
+        run.node_switch = args.node_command.clone().map(by_command);
+        run.lease = Duration::from_secs_f64(args.lease);
+        run.cases = args.cases;
+        run.slow = args.slow;
+        run.wait = Duration::from_secs_f64(args.wait);
+        run.scripts = Some(args.scripts.clone());
+        run.abuse = plan;
+        let settings = Settings {
+            jobs: args.jobs as usize,
+            timeout: Duration::from_secs(args.timeout),
+            keep_going: args.keep_going,
+            known,
+        };
+        play(&Arc::new(run), &instances, &settings)
+    };
+    if unreachable.is_none() {
+        shortfalls.extend(demands.too_few(&reports));
+    }
+    let summary = Summary {
+        target: &target,
+        seed,
+        duration_ms: start.elapsed().as_millis() as u64,
+        capabilities: &capabilities,
+        reports: &reports,
+        strict: args.strict,
+        unreachable: unreachable.as_deref(),
+        shortfalls: &shortfalls,
+    };
+    outputs.write(&summary).map_err(usage)?;
+    if let Some(why) = &unreachable {
+        complain(why);
+        return Ok(summary.exit_code());
+    }
+    for report in reports.iter().filter(|report| report.is_bad() && !report.known_failing) {
+        say!("\n{}", text::details(report));
+    }
+    say!("\n{}", text::closing(&summary));
+    Ok(summary.exit_code())
+}
+
+fn demands(args: &RunArgs) -> Result<Demands, String> {
+    let read = |path: &str| std::fs::read_to_string(path).map_err(|why| why.to_string());
+    let required = if args.require.is_empty() {
+        None
+    } else {
+        Some(Demands::parse_required(&args.require, read)?)
+    };
+    Ok(Demands { required, min_judged: args.min_judged })
+}
+
+fn play(run: &Arc<Run>, instances: &[Instance], settings: &Settings) -> Vec<Report> {
+    let finished = AtomicUsize::new(0);
+    runner::run(run, instances, settings, &|report| {
+        let finished = finished.fetch_add(1, Ordering::Relaxed) + 1;
+        show_progress(report, finished, instances.len());
+    })
+}
+
+fn read_known(path: Option<&Path>) -> Result<Known, (u8, String)> {
+    let Some(path) = path else {
+        return Ok(Known::default());
+    };
+    let known = Known::parse(&read(path)?);
+    let unknown = known.unknown(|id| cases::find(id).is_some());
+    if unknown.is_empty() {
+        Ok(known)
+    } else {
+        Err((USAGE, format!("{}: unknown cases: {}", path.display(), unknown.join(", "))))
+    }
+}
+
+fn seed_of_the_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_nanos() as u64 & 0xffff_ffff
+}
+
+fn announce(target: &str, capabilities: &Capabilities, cases: usize, seed: u64) {
+    let names = |wanted: bool| {
+        let fits = |capability: &Capability| capabilities.has(*capability) == wanted;
+        let names: Vec<&str> =
+            Capability::ALL.into_iter().filter(fits).map(Capability::name).collect();
+        if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    };
+    say!("{target}: {cases} cases, seed {seed}");
+    say!("offers {}; lacks {}", names(true), names(false));
+    say!(
+        "heartbeat {} + {} ms, max payload {}",
+        capabilities.ping_interval_ms,
+        capabilities.ping_timeout_ms,
+        capabilities.max_payload.map_or("unknown".to_owned(), |bytes| bytes.to_string())
+    );
+}
+
+/// On a terminal one line that is overwritten, otherwise one line per case.
+fn show_progress(report: &Report, finished: usize, total: usize) {
+    if !stdout().is_terminal() {
+        say!("{}", text::line(report));
+        return;
+    }
+    let mut out = stdout().lock();
+    let quiet = matches!(report.verdict, Verdict::Pass | Verdict::Skip);
+    let end = if quiet && finished < total { "" } else { "\n" };
+    // A failed write to the terminal does not affect the run.
+    let _ = write!(out, "\r\x1b[2K[{finished}/{total}] {}{end}", text::line(report));
+    let _ = out.flush();
+}
+
+/// The files that a run was asked for.
+struct Outputs {
+    junit: Option<Output>,
+    json: Option<Output>,
+    html: Option<Output>,
+    capabilities: Option<Output>,
+}
+
+impl Outputs {
+    fn create(args: &RunArgs) -> Result<Outputs, String> {
+        Ok(Outputs {
+            junit: Output::of(args.junit.as_ref())?,
+            json: Output::of(args.json.as_ref())?,
+            html: Output::of(args.html.as_ref())?,
+            capabilities: Output::of(args.record_capabilities.as_ref())?,
+        })
+    }
+
+    fn record(&mut self, target: &str, capabilities: &Capabilities) -> Result<(), String> {
+        let Some(output) = &mut self.capabilities else { return Ok(()) };
+        output.write(&demands::record(target, capabilities))
+    }
+
+    fn write(&mut self, summary: &Summary<'_>) -> Result<(), String> {
+        if let Some(output) = &mut self.junit {
+            output.write(&junit::render(summary)?)?;
+        }
+        if let Some(output) = &mut self.json {
+            output.write(&format!("{:#}\n", json::render(summary)))?;
+        }
+        if let Some(output) = &mut self.html {
+            output.write(&html::render(summary))?;
+        }
+        Ok(())
+    }
+}
