@@ -31,9 +31,10 @@ impl Meta {
 
 fn event(name: &str, args: &[&str]) -> Bytes {
     let len = args.iter().map(|arg| arg.len() + 1).sum::<usize>() + name.len() + 8;
-    let mut packet = String::with_capacity(len);
+    let mut packet = String::with_capacity(ws::HEADER_ROOM + len);
+    packet.extend([' '; ws::HEADER_ROOM]);
     sio::put_event(&mut packet, "/", None, name, args);
-    ws::text_frame(&packet)
+    ws::text_frame_in_place(packet)
 }
 
 /// An event of another program; `args` is its JSON array.

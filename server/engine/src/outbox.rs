@@ -172,12 +172,14 @@ struct PipeSlot {
     is_dirty: bool,
     /// The runtime waits for the socket to become writable; do not offer it again until then.
     is_blocked: bool,
+    /// The runtime offers it after others, an unknown number of turns away.
+    is_deferred: bool,
     /// It is in the list of pipes that hold more than their bound.
     is_over: bool,
     class: Class,
     /// Bytes that may wait, by its class.
     bound: u32,
-    /// Common bytes behind those of `pending`; empty while the pipe is blocked.
+    /// Common bytes behind those of `pending`; empty while the pipe is blocked or deferred.
     span: Span,
     pending: Option<Box<Pending>>,
 }
@@ -320,6 +322,7 @@ impl Outbox {
             let pending = slot.pending.take();
             self.held.change(slot.class, pending.as_ref().map_or(0, |p| p.copied), 0);
             slot.is_dirty = false;
+            slot.is_deferred = false;
             slot.is_over = false;
             // The next pipe in the slot has another generation; until then nothing may be queued.
             slot.generation = slot.generation.wrapping_add(1);
@@ -375,7 +378,7 @@ impl Outbox {
     #[inline]
     pub(crate) fn push_span(&mut self, pipe: PipeId, span: Span) {
         let Some(slot) = find(&mut self.slots, pipe) else { return };
-        if slot.is_blocked {
+        if slot.is_blocked || slot.is_deferred {
             // Its turn to be offered is an unknown number of turns away.
             return self.push_apart(pipe, span);
         }
@@ -474,6 +477,14 @@ impl Outbox {
         into.extend(self.dirty.drain(..));
     }
 
+    /// The pipe, which has something to send, is not offered in this turn. It must be offered later.
+    pub fn defer(&mut self, pipe: PipeId) {
+        self.change(pipe, |_| {});
+        if let Some(slot) = find(&mut self.slots, pipe) {
+            slot.is_deferred = true;
+        }
+    }
+
     /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled. Those that it
     /// shares with a room come whole, and of the others no more than `most`.
     #[inline]
@@ -516,6 +527,7 @@ impl Outbox {
     fn sent_some(&mut self, pipe: PipeId, count: usize) -> Flushed {
         let slot = find(&mut self.slots, pipe).expect("the caller found the pipe");
         slot.is_dirty = false;
+        slot.is_deferred = false;
         let own = slot.pending.as_ref().map_or(0, |pending| pending.bytes).min(count);
         let before = slot.pending.as_ref().map_or(0, |pending| pending.copied);
         if let Some(pending) = slot.pending.as_mut() {

@@ -373,3 +373,87 @@ fn more_bytes_than_were_offered_are_an_assert() {
     outbox.push_span(PIPE, span);
     outbox.sent(PIPE, 6);
 }
+
+#[test]
+fn a_pipe_for_which_much_waits_is_offered_a_piece_at_a_time() {
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
+    let texts: Vec<Vec<u8>> = (b'a'..b'h').map(|letter| frame(letter, 100).repeat(700)).collect();
+    texts.iter().for_each(|text| outbox.push(PIPE, text));
+    let large = Bytes::from(frame(b'L', 100).repeat(200));
+    outbox.push_shared(PIPE, &large);
+    let (mut wire, most) = (Vec::new(), 30_000);
+    loop {
+        outbox.take_dirty(&mut Vec::new());
+        let mut slices = [IoSlice::new(&[]); 4];
+        let filled = outbox.slices(PIPE, &mut slices, most);
+        let flat: Vec<u8> = slices[..filled].iter().flat_map(|part| part.to_vec()).collect();
+        assert!(!flat.is_empty() && flat.len() <= most, "{} bytes", flat.len());
+        wire.extend_from_slice(&flat);
+        if outbox.sent(PIPE, flat.len()) == Flushed::Empty {
+            break;
+        }
+        outbox.writable(PIPE);
+        outbox.check();
+    }
+    assert_eq!(wire, [texts.concat(), large.to_vec()].concat());
+}
+
+/// As the members of a room who do not read: what all of them wait for is there once.
+#[test]
+fn what_is_large_waits_once_for_all_pipes_that_are_offered_later() {
+    let pipes = [0, 1, 2].map(|slot| PipeId { slot, generation: 1 });
+    for is_deferred in [false, true] {
+        let mut outbox = unbounded();
+        for pipe in pipes {
+            outbox.open(pipe, Class::Identified);
+            outbox.push(pipe, &frame(b'x', 10));
+            outbox.take_dirty(&mut Vec::new());
+            if is_deferred {
+                outbox.defer(pipe);
+            } else {
+                assert_eq!(outbox.sent(pipe, 0), Flushed::More);
+            }
+        }
+        let mut want = frame(b'x', 10);
+        for letter in [b'a', b'b'] {
+            let text = frame(letter, 100).repeat(100);
+            let span = outbox.share(1, &text).expect("it has space");
+            pipes.iter().for_each(|pipe| outbox.push_span(*pipe, span));
+            want.extend_from_slice(&text);
+        }
+        outbox.check();
+        let large = want.len() - frame(b'x', 10).len();
+        assert_eq!(outbox.held_shared(), large, "once for three pipes");
+        assert_eq!(outbox.held_by(pipes[0]), want.len() - large);
+        assert_eq!(outbox.held_by_with_shared(pipes[0]), want.len());
+        for (at, pipe) in pipes.into_iter().enumerate() {
+            assert_eq!(outbox.held_shared(), large, "until the last has it");
+            let mut wire = Vec::new();
+            if at == 1 {
+                outbox.close(pipe);
+                continue;
+            }
+            outbox.writable(pipe);
+            outbox.take_dirty(&mut Vec::new());
+            offer(&mut outbox, pipe, &mut wire);
+            assert_eq!(wire, want);
+        }
+        outbox.check();
+        assert_eq!(outbox.held_shared(), 0);
+    }
+}
+
+#[test]
+fn what_waits_long_lies_in_buffers_that_do_not_move() {
+    let mut outbox = unbounded();
+    outbox.open(PIPE, Class::Identified);
+    for _ in 0..60_000 {
+        outbox.push(PIPE, &frame(b'x', 125));
+    }
+    let queued = outbox.queued(PIPE);
+    assert!(capacity(&outbox) <= queued + queued / 3, "{} for {queued}", capacity(&outbox));
+    let pending = outbox.slots[PIPE.slot as usize].pending.as_ref().expect("bytes wait");
+    let longest = pending.parts.iter().map(|part| part.as_slice().len()).max();
+    assert!(longest.is_some_and(|longest| longest < 300_000), "{longest:?}");
+}

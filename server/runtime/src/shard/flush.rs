@@ -116,6 +116,7 @@ impl<A: App> Worker<A> {
         for sends in 1_u32.. {
             let Some(pipe) = self.dirty_of(group).pop_front() else { return }; // The round is over.
             if self.shard.outbox().queued(pipe) > LONG_BYTES {
+                self.shard.outbox().defer(pipe);
                 self.dirty_long.push_back(pipe);
             } else {
                 self.flush_pipe(pipe, usize::MAX);

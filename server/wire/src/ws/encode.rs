@@ -18,6 +18,22 @@ pub fn text_frame(payload: &str) -> Bytes {
     frame(OpCode::Data(Data::Text), payload.as_bytes())
 }
 
+/// Bytes that [`text_frame_in_place`] writes a header into.
+pub const HEADER_ROOM: usize = 10;
+
+/// One whole, unmasked text frame of what comes behind the first [`HEADER_ROOM`] bytes, which is not copied.
+///
+/// # Panics
+/// When there are fewer.
+pub fn text_frame_in_place(packet: String) -> Bytes {
+    let mut frame = packet.into_bytes();
+    let mut header = Vec::with_capacity(HEADER_ROOM);
+    put_header(&mut header, OpCode::Data(Data::Text), frame.len() - HEADER_ROOM);
+    let begin = HEADER_ROOM - header.len();
+    frame[begin..HEADER_ROOM].copy_from_slice(&header);
+    Bytes::from(frame).slice(begin..)
+}
+
 /// One whole, unmasked binary frame.
 pub fn binary_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Data(Data::Binary), payload)

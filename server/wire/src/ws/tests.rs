@@ -142,7 +142,10 @@ fn a_close_frame_holds_its_code_and_what_fits_of_the_reason() {
 fn the_payload_of_our_own_frame_is_found_at_every_header_length() {
     for len in [0, 1, 125, 126, 65535, 65536] {
         let payload = "x".repeat(len);
-        assert_eq!(payload_of(&text_frame(&payload)), payload.as_bytes(), "{len}");
+        let frame = text_frame(&payload);
+        assert_eq!(payload_of(&frame), payload.as_bytes(), "{len}");
+        let behind_room = " ".repeat(HEADER_ROOM) + &payload;
+        assert_eq!(text_frame_in_place(behind_room), frame, "{len}");
     }
     assert_eq!(payload_of(b""), b"");
 }
