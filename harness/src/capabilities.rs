@@ -108,6 +108,8 @@ pub struct Capabilities {
     /// `message` is answered with `message-back`: the surface of generic protocol suites.
     pub echo: bool,
     pub rooms_on_demand: bool,
+    /// Rooms that are there already.
+    pub rooms: Vec<u64>,
     pub ping_interval_ms: u64,
     pub ping_timeout_ms: u64,
     pub max_payload: Option<u64>,

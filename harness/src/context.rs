@@ -1,6 +1,6 @@
 //! What a running case works with.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use throng_codec::engine::Protocol;
@@ -32,14 +32,53 @@ pub struct Context {
     /// The node that the case uses, unless it is about several.
     node: usize,
     steps: Arc<Mutex<Vec<String>>>,
+    /// The case is about accounts, or about what a user has done before: it gets users of its own.
+    needs_fresh_users: bool,
+    /// What goes back when the case is over.
+    borrowed: Mutex<Borrowed>,
+}
+
+#[derive(Default)]
+struct Borrowed {
+    users: Vec<User>,
+    /// How many of the rooms of the pool are in use; `None` if they were not borrowed.
+    rooms: Option<usize>,
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        let Ok(borrowed) = self.borrowed.get_mut() else { return };
+        if borrowed.rooms.take().is_some() {
+            // The sessions of the case have ended just now.
+            std::thread::sleep(QUIET);
+            self.run.room_pool.give_back();
+        }
+        for user in std::mem::take(&mut borrowed.users) {
+            // One that has logged out, or looks different now, is not what another case expects.
+            let answer = self.rest().get_as("/api/user", &user.token);
+            let is_same = |answer: &Response| answer.json()["avatar"] == user.avatar.as_str();
+            if answer.is_ok_and(|answer| is_same(&answer)) {
+                self.run.user_pool.give_back(user);
+            }
+        }
+    }
 }
 
 impl Context {
+    /// For a case, with its clauses.
+    pub fn of_case(run: Arc<Run>, combo: Combo, clauses: &[&str]) -> Context {
+        let is_of_users = |clause: &&str| clause.starts_with("UNR-") || clause.starts_with("REST-");
+        let mut context = Context::new(run, combo);
+        context.needs_fresh_users = clauses.iter().any(is_of_users);
+        context
+    }
+
     pub fn new(run: Arc<Run>, combo: Combo) -> Context {
         let transcript = Transcript::default();
         let log = transcript.log("client");
         let node = run.next_node();
-        Context { run, combo, transcript, log, node, steps: Arc::default() }
+        let (steps, borrowed) = (Arc::default(), Mutex::default());
+        Context { run, combo, transcript, log, node, steps, needs_fresh_users: false, borrowed }
     }
 
     pub fn steps(&self) -> Arc<Mutex<Vec<String>>> {
@@ -188,7 +227,7 @@ impl Context {
     /// The open packet of a new session over the case's protocol and transport.
     pub fn open(&self) -> Result<Open, ClientError> {
         match self.combo.transport {
-            Transport::Polling => Ok(self.poller()?.open),
+            Transport::Polling => Ok(self.poller()?.open.clone()),
             Transport::Websocket => Ok(self.bare_websocket()?.1),
         }
     }
@@ -236,9 +275,29 @@ impl Context {
         Rest { target: self.run.nodes[node].clone(), log: self.transcript.log(&label) }
     }
 
+    /// A user that no other case has; where the target limits registrations, perhaps one that another had.
     pub fn user(&self) -> Result<User, Stop> {
+        if self.run.limits_users()
+            && !self.needs_fresh_users
+            && let Some(user) = self.run.user_pool.borrow()
+        {
+            self.log.note(format!("uses user {} again", user.id));
+            self.borrowed().users.push(user.clone());
+            return Ok(user);
+        }
+        let paused = self.transcript.paused();
         let email = self.run.fresh_email();
-        self.rest().register(&email).map_err(|why| Stop::Error(format!("cannot register: {why}")))
+        let user = self.rest().register(&email);
+        let user = user.map_err(|why| Stop::Error(format!("cannot register: {why}")))?;
+        if self.transcript.paused() > paused {
+            self.run.note_limit_of_users();
+        }
+        self.borrowed().users.push(user.clone());
+        Ok(user)
+    }
+
+    fn borrowed(&self) -> MutexGuard<'_, Borrowed> {
+        self.borrowed.lock().expect("no thread panics while it borrows")
     }
 
     /// A session of the user, named `label` in the transcript.
@@ -292,10 +351,27 @@ impl Context {
     /// A room that no other case uses.
     pub fn room(&self) -> Result<u64, Stop> {
         if self.capabilities().rooms_on_demand {
-            Ok(self.run.fresh_room())
-        } else {
-            Err(Stop::Skip("the target does not create rooms on demand".to_owned()))
+            return Ok(self.run.fresh_room());
         }
+        let pool = &self.run.room_pool;
+        if pool.is_empty() {
+            return Err(Stop::Skip("the target creates no rooms, and has none".to_owned()));
+        }
+        let is_first = self.borrowed().rooms.is_none();
+        if is_first {
+            let start = Instant::now();
+            pool.borrow();
+            self.transcript.note_pause(start.elapsed());
+        }
+        let mut borrowed = self.borrowed();
+        let used = borrowed.rooms.get_or_insert(0);
+        let rooms = &self.capabilities().rooms;
+        let room = rooms.get(*used).copied().ok_or_else(|| {
+            let count = rooms.len();
+            Stop::Skip(format!("needs more rooms than the {count} that the target has"))
+        });
+        *used += 1;
+        room
     }
 
     /// Skips a case that would take longer than 10 s, unless `--slow` was given.

@@ -11,7 +11,7 @@
 //! | [`mutants`] | the cases against the reference server with one defect each |
 //! | [`latency`] | delivery latency and completeness at a fixed rate |
 //! | [`capabilities`], [`mod@probe`] | what the target offers; cases for missing features are skipped |
-//! | [`mod@run`], [`context`], [`outcome`], [`combo`] | what a case works with and reports |
+//! | [`mod@run`], [`context`], [`borrowed`], [`outcome`], [`combo`] | what a case works with and reports |
 //! | [`runner`], [`demands`], [`report`], [`output`], [`known`], [`skips`] | selection, verdicts, what must be judged, reports and lists |
 //! | [`client`] | sockets, HTTP, WebSocket, Engine.IO and Socket.IO sessions, chat users |
 //!
@@ -27,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abuse;
+pub mod borrowed;
 pub mod capabilities;
 pub mod case;
 pub mod cases;

@@ -85,6 +85,8 @@ pub fn probe(target: &Target) -> Result<Capabilities, String> {
     match user(&rest) {
         Ok(user) => {
             found.chat = true;
+            let rooms = rest.rooms(&user.token).unwrap_or_default();
+            found.rooms = rooms.iter().filter_map(|room| room["id"].as_u64()).collect();
             match join(target, combo, user, log) {
                 Ok(()) => found.rooms_on_demand = true,
                 Err(why) => lack(&mut found, Capability::Rooms, why),

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::abuse::plan::Plan;
+use crate::borrowed::{RoomPool, UserPool};
 use crate::capabilities::{Capabilities, Need};
 use crate::client::rest::User;
 use crate::client::target::Target;
@@ -48,6 +49,12 @@ pub struct Run {
     pub scripts: Option<PathBuf>,
     /// `None`: the target may not be abused.
     pub abuse: Option<Plan>,
+    /// Rooms for cases, where the target creates none on demand.
+    pub room_pool: RoomPool,
+    /// Users for cases, once the target has put off a registration.
+    pub user_pool: UserPool,
+    /// The target limits registrations: users are used again.
+    limits_users: AtomicBool,
     /// The users that watch the target while it is abused: all cases share them, since a server may
     /// limit registrations.
     pub others: Mutex<Vec<User>>,
@@ -62,7 +69,12 @@ pub struct Run {
 impl Run {
     pub fn new(nodes: Vec<Target>, capabilities: Capabilities, seed: u64) -> Run {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let rooms =
+            if capabilities.rooms_on_demand { Vec::new() } else { capabilities.rooms.clone() };
         Run {
+            room_pool: RoomPool::new(rooms),
+            user_pool: UserPool::default(),
+            limits_users: AtomicBool::new(false),
             nodes,
             capabilities,
             seed,
@@ -95,6 +107,15 @@ impl Run {
             return Some("the target is abused only with --abuse".to_owned());
         }
         self.capabilities.lacks(needs)
+    }
+
+    pub fn limits_users(&self) -> bool {
+        self.limits_users.load(Ordering::Relaxed)
+    }
+
+    /// A registration was put off.
+    pub fn note_limit_of_users(&self) {
+        self.limits_users.store(true, Ordering::Relaxed);
     }
 
     pub fn fresh_email(&self) -> String {

@@ -241,7 +241,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
         return report(&instance, known, outcome, start.elapsed(), Vec::new(), Vec::new());
     }
     let combo = instance.combo.or(capabilities.preferred()).unwrap_or(E4W);
-    let context = Context::new(run.clone(), combo);
+    let context = Context::of_case(run.clone(), combo, instance.case.clauses);
     let (transcript, steps) = (context.transcript.clone(), context.steps());
     let (done, outcome) = mpsc::channel();
     let body = instance.case.run;
@@ -251,7 +251,15 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
     });
     let abusing = run.abuse.as_ref().filter(|_| instance.case.needs.contains(&Need::Abuse));
     let timeout = settings.timeout + abusing.map_or(Duration::ZERO, Plan::case_time);
-    let outcome = match outcome.recv_timeout(timeout) {
+    // What the case waits because the target or other cases want it to is not its own time.
+    let outcome = loop {
+        let most = timeout + transcript.paused();
+        match outcome.recv_timeout(most.saturating_sub(start.elapsed())) {
+            Err(RecvTimeoutError::Timeout) if start.elapsed() < timeout + transcript.paused() => {}
+            outcome => break outcome,
+        }
+    };
+    let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(RecvTimeoutError::Timeout) => {
             Err(Stop::Error(format!("the case took longer than {timeout:?}")))

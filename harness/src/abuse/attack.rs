@@ -337,14 +337,14 @@ fn open_as(
         Opening::Polling => {
             let poller = polling()?;
             poller.connect()?;
-            Ok((target.dial()?, poller.sid))
+            Ok((target.dial()?, poller.into_sid()))
         }
         Opening::Probing => {
             let poller = polling()?;
             let mut socket = RawSocket::open(target, &poller.websocket_path(), log)?;
             socket.send("2probe")?;
             socket.receive_where(ANSWER_WAIT, |text| text == "3probe")?;
-            Ok((socket.into_stream(), poller.sid))
+            Ok((socket.into_stream(), poller.into_sid()))
         }
     }
 }

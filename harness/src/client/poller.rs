@@ -7,6 +7,7 @@ use super::ClientError;
 use super::http::{Request, Response};
 use super::open::Open;
 use super::rest::Rest;
+use super::socket::close_body;
 
 /// Polls until a packet must have arrived: an answer may carry as little as one.
 const POLLS_MAX: usize = 30;
@@ -31,6 +32,11 @@ impl Poller {
             other => return Err(ClientError::Protocol(format!("the first packet is {other:?}"))),
         };
         Ok(Poller { sid: open.sid.clone(), open, first: packets.collect(), protocol, rest })
+    }
+
+    /// The id of the session, which goes on.
+    pub fn into_sid(mut self) -> String {
+        std::mem::take(&mut self.sid)
     }
 
     pub fn path(&self) -> String {
@@ -119,6 +125,15 @@ impl Poller {
             Ok(())
         } else {
             Err(ClientError::Protocol(format!("CONNECT was answered with {packets:?}")))
+        }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        // It would stay in its room until its heartbeat fails.
+        if !self.sid.is_empty() {
+            let _ = self.post(close_body(self.protocol));
         }
     }
 }

@@ -11,6 +11,16 @@ use super::transcript::Log;
 
 pub const PASSWORD: &str = "correct horse";
 
+/// How often a request is repeated that a limit puts off; other cases take what becomes free meanwhile.
+const PUT_OFFS_MAX: usize = 60;
+const PUT_OFF_MAX: Duration = Duration::from_secs(61);
+
+/// How long to wait, as an answer 429 says.
+pub fn put_off(answer: &Response) -> Option<Duration> {
+    let after = answer.header("Retry-After").filter(|_| answer.status == 429)?;
+    Some(Duration::from_secs(after.parse().ok()?).min(PUT_OFF_MAX))
+}
+
 #[derive(Clone, Debug)]
 pub struct User {
     pub id: u64,
@@ -47,7 +57,23 @@ pub struct Rest {
 }
 
 impl Rest {
+    /// The answer. One that puts this client off (LIM-24) is waited for, as it says.
     pub fn call(&self, request: &Request<'_>) -> Result<Response, ClientError> {
+        for _ in 0..PUT_OFFS_MAX {
+            let answer = self.call_at_once(request)?;
+            let is_used_up = answer.header("X-RateLimit-Remaining") == Some("0");
+            match put_off(&answer).filter(|_| is_used_up) {
+                Some(wait) => {
+                    self.log.pause(wait, "the target has too many requests of this client")
+                }
+                None => return Ok(answer),
+            }
+        }
+        self.call_at_once(request)
+    }
+
+    /// The answer, whatever it is.
+    pub fn call_at_once(&self, request: &Request<'_>) -> Result<Response, ClientError> {
         fetch(&self.target, &self.log, request, self.target.answer_wait)
     }
 

@@ -281,10 +281,7 @@ impl Socket {
         match &mut wire.socket {
             Some(socket) => socket.close(),
             None => {
-                let body = match self.protocol() {
-                    Protocol::Eio4 => "1",
-                    Protocol::Eio3 => "1:1",
-                };
+                let body = close_body(self.protocol());
                 let _ = self.shared.post(&mut wire, body.as_bytes());
             }
         }
@@ -356,12 +353,26 @@ impl Socket {
     }
 }
 
+/// A close packet as the body of a POST.
+pub fn close_body(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Eio4 => "1",
+        Protocol::Eio3 => "1:1",
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
         self.shared.order(Orders::Stop);
-        let wire = self.shared.wire();
+        let mut wire = self.shared.wire();
         if let Some(socket) = &wire.socket {
-            socket.hang_up();
+            return socket.hang_up();
+        }
+        // A polling session would stay in its room until its heartbeat fails.
+        let is_over = self.ending().is_some_and(|ending| ending.code != 0);
+        if !is_over && self.shared.state().open.is_some() {
+            let body = close_body(self.protocol());
+            let _ = self.shared.post(&mut wire, body.as_bytes());
         }
     }
 }

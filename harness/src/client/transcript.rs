@@ -1,7 +1,9 @@
 //! The frames of every client, for the report of a failed case.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -43,18 +45,34 @@ pub struct Transcript(Arc<Inner>);
 
 struct Inner {
     start: Instant,
+    /// Time that the case has waited because the target asked for it, in milliseconds.
+    paused_ms: AtomicU64,
     lines: Mutex<Vec<Line>>,
 }
 
 impl Default for Transcript {
     fn default() -> Self {
-        Transcript(Arc::new(Inner { start: Instant::now(), lines: Mutex::new(Vec::new()) }))
+        Transcript(Arc::new(Inner {
+            start: Instant::now(),
+            paused_ms: AtomicU64::new(0),
+            lines: Mutex::new(Vec::new()),
+        }))
     }
 }
 
 impl Transcript {
     pub fn log(&self, who: &str) -> Log {
         Log { transcript: self.clone(), who: who.into() }
+    }
+
+    /// How long the case has waited because the target asked for it.
+    pub fn paused(&self) -> Duration {
+        Duration::from_millis(self.0.paused_ms.load(Ordering::Relaxed))
+    }
+
+    /// The case has waited for others.
+    pub fn note_pause(&self, time: Duration) {
+        self.0.paused_ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
     }
 
     pub fn lines(&self) -> Vec<Line> {
@@ -89,6 +107,14 @@ impl Log {
 
     pub fn note(&self, text: impl AsRef<str>) {
         self.line(Direction::Note, text.as_ref());
+    }
+
+    /// Waits because the target asks for it, or to stay within what it takes.
+    pub fn pause(&self, time: Duration, why: &str) {
+        self.note(format!("waits {time:?}: {why}"));
+        // Counted before: whoever looks at the time meanwhile must not take it for the case's.
+        self.transcript.0.paused_ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+        thread::sleep(time);
     }
 
     fn line(&self, direction: Direction, text: &str) {

@@ -10,7 +10,6 @@ mod play;
 pub mod script;
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -106,7 +105,7 @@ fn search(context: &Context, profile: Profile) -> Outcome {
     let run = context.run.clone();
     let last: RefCell<Option<(Broken, Vec<Line>)>> = RefCell::new(None);
     let holds = |script: &Script, timeout: Duration| {
-        let (outcome, lines) = attempt(&run, script, timeout);
+        let (outcome, lines) = attempt(context, script, timeout);
         let holds = outcome.is_ok();
         if let Err(broken) = outcome {
             *last.borrow_mut() = Some((broken, lines));
@@ -165,10 +164,11 @@ fn shrink(mut script: Script, fails: impl Fn(&Script) -> bool) -> Script {
     script
 }
 
-fn attempt(run: &Arc<Run>, script: &Script, timeout: Duration) -> (Play<()>, Vec<Line>) {
-    let combo = run.capabilities.preferred().unwrap_or(crate::combo::E4W);
-    let context = Context::new(run.clone(), combo);
+/// Plays the script with users and rooms of its own.
+fn attempt(case: &Context, script: &Script, timeout: Duration) -> (Play<()>, Vec<Line>) {
+    let context = Context::of_case(case.run.clone(), case.combo, &EVERYTHING);
     let outcome = play(&context, script, timeout);
+    case.transcript.note_pause(context.transcript.paused());
     (outcome, context.transcript.lines())
 }
 

@@ -7,6 +7,7 @@
 //! bytes themselves, and only what it does not take is copied. Large frames are shared by reference
 //! count.
 
+mod apart;
 mod bounds;
 mod check;
 mod class;
@@ -23,6 +24,7 @@ use throng_wire::ws::frame_at;
 
 use crate::canary::{Canary, is_armed};
 use crate::ids::PipeId;
+use apart::Apart;
 pub(crate) use bounds::Bounds;
 pub(crate) use class::Class;
 use common::Common;
@@ -97,7 +99,7 @@ impl Pending {
             Part::Shared(bytes) if bytes.len() > bound => {
                 bytes.len() - if index == 0 { self.sent } else { 0 }
             }
-            Part::Shared(_) | Part::Copied(_) => 0,
+            Part::Shared(_) | Part::SharedBatch(_) | Part::Copied(_) => 0,
         });
         waiting.max().unwrap_or(0)
     }
@@ -114,7 +116,7 @@ impl Pending {
             self.sent -= len;
             match self.parts.pop_front() {
                 Some(Part::Copied(_)) => self.copied -= len,
-                Some(Part::Shared(frame)) => shared.release(&frame),
+                Some(Part::Shared(frames) | Part::SharedBatch(frames)) => shared.release(&frames),
                 None => {}
             }
         }
@@ -123,16 +125,23 @@ impl Pending {
     /// Drops all parts but the first so many.
     fn truncate(&mut self, parts: usize, shared: &mut SharedFrames) {
         for part in self.parts.drain(parts.min(self.parts.len())..) {
-            if let Part::Shared(frame) = part {
-                shared.release(&frame);
+            if let Part::Shared(frames) | Part::SharedBatch(frames) = part {
+                shared.release(&frames);
             }
         }
     }
 
+    /// Adds common bytes, which several pipes take away when `frames` says so.
+    fn append_common(&mut self, bytes: &[u8], frames: Option<Bytes>, shared: &mut SharedFrames) {
+        let Some(frames) = frames else { return self.append(bytes) };
+        shared.hold(&frames);
+        self.bytes += frames.len();
+        self.parts.push_back(Part::SharedBatch(frames));
+    }
+
     /// Bytes of the frames that it shares with other pipes.
     fn shared(&self) -> usize {
-        let of_part = |part: &Part| if let Part::Shared(frame) = part { frame.len() } else { 0 };
-        self.parts.iter().map(of_part).sum()
+        self.parts.iter().map(Part::shared_bytes).sum()
     }
 
     /// Takes out what was sent, but for the frame under way: its end has to be found.
@@ -154,14 +163,24 @@ impl Pending {
 
 enum Part {
     Copied(Vec<u8>),
+    /// One frame.
     Shared(Bytes),
+    /// Frames that were common bytes.
+    SharedBatch(Bytes),
 }
 
 impl Part {
     fn as_slice(&self) -> &[u8] {
         match self {
             Part::Copied(bytes) => bytes,
-            Part::Shared(bytes) => bytes,
+            Part::Shared(bytes) | Part::SharedBatch(bytes) => bytes,
+        }
+    }
+
+    fn shared_bytes(&self) -> usize {
+        match self {
+            Part::Copied(_) => 0,
+            Part::Shared(bytes) | Part::SharedBatch(bytes) => bytes.len(),
         }
     }
 }
@@ -242,8 +261,7 @@ pub struct Outbox {
     held: HeldByClass,
     /// Large frames that wait.
     shared: SharedFrames,
-    /// What was laid down last, as a frame for the pipes that cannot hold it as a span.
-    apart: Option<(Span, Bytes)>,
+    apart: Apart,
     spares: Spares,
 }
 
@@ -370,7 +388,7 @@ impl Outbox {
     /// they are best served if its bytes are contiguous. `None`: there is too much of it already; push
     /// copies.
     pub(crate) fn share(&mut self, topic: u32, bytes: &[u8]) -> Option<Span> {
-        self.apart = None;
+        self.apart.clear();
         self.common.add(topic, bytes)
     }
 
@@ -403,16 +421,15 @@ impl Outbox {
 
     #[cold]
     fn push_apart(&mut self, pipe: PipeId, span: Span) {
-        if span.len() < SHARE_FROM_BYTES {
-            let bytes = self.common.get(span).to_vec();
-            return self.push(pipe, &bytes);
+        let Some(slot) = find(&mut self.slots, pipe) else { return };
+        let pending = slot.pending.as_mut().expect("bytes wait for a pipe that is not offered");
+        let before = pending.copied;
+        let frames = self.apart.of(span, &self.common);
+        pending.append_common(self.common.get(span), frames, &mut self.shared);
+        self.held.change(slot.class, before, pending.copied);
+        if pending.bytes > slot.bound as usize {
+            slot.note_over(pipe, &mut self.over);
         }
-        let frame = match self.apart.take() {
-            Some((of, frame)) if of == span => frame,
-            _ => Bytes::copy_from_slice(self.common.get(span)),
-        };
-        self.push_shared(pipe, &frame);
-        self.apart = Some((span, frame));
     }
 
     /// Drops what is queued, except the frame of which a part has been sent already.
@@ -430,7 +447,13 @@ impl Outbox {
                 bytes.shrink_to_fit();
                 end
             }
-            Some(Part::Shared(bytes)) => bytes.len(),
+            Some(Part::Shared(bytes) | Part::SharedBatch(bytes)) => {
+                let end = frame_at(bytes, pending.sent).end;
+                self.shared.release(bytes);
+                bytes.truncate(end);
+                self.shared.hold(bytes);
+                end
+            }
             None => 0,
         };
         let left = keep.checked_sub(pending.sent);
@@ -460,7 +483,8 @@ impl Outbox {
         let before = pending.copied;
         if !slot.span.is_empty() {
             // What comes now comes behind it.
-            pending.append(self.common.get(slot.span));
+            let frames = self.apart.of(slot.span, &self.common);
+            pending.append_common(self.common.get(slot.span), frames, &mut self.shared);
             self.common.release(&mut slot.span);
         }
         edit(pending);

@@ -53,7 +53,7 @@ throng_tables::settings! {
     /// Unfinished messages, and events that wait for the store, of all sessions together. Shards have
     /// equal parts of it; beyond its part a shard closes those of its sessions that hold most.
     inbound_mib_max: u32 = 256, "MiB", 1..=1 << 20;
-    /// Bytes queued for all clients together, without what they share; in parts as
+    /// Bytes queued for all clients together; a frame of 8 KiB or more that they share counts once; in parts as
     /// `limits.inbound_mib_max`.
     outbound_mib_max: u32 = 1024, "MiB", 1..=1 << 20;
     /// Work that a session, or all sessions of a known user on a shard together, may cause: a packet is

@@ -68,14 +68,14 @@ fn unknown_route(context: &Context) -> Outcome {
 
 fn throttle(context: &Context) -> Outcome {
     let rest = context.rest();
-    let first = rest.get("/api/user")?;
+    let first = rest.call_at_once(&Request::get("/api/user"))?;
     let Some(limit) = first.header("x-ratelimit-limit").and_then(|v| v.parse::<u32>().ok()) else {
         return skip("the target's answers have no X-RateLimit-Limit: the throttle is off");
     };
     let counts_down = first.header("x-ratelimit-remaining").is_some();
     answers(counts_down, &first, "X-RateLimit-Remaining")?;
     for _ in 0..limit + 5 {
-        let response = rest.get("/api/user")?;
+        let response = rest.call_at_once(&Request::get("/api/user"))?;
         if response.status == 429 {
             equal("the body", &response.json(), &json!({ "message": "Too Many Attempts." }))?;
             for name in ["X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After"] {

@@ -32,8 +32,8 @@ impl Outbox {
         for part in
             self.slots.iter().filter_map(|slot| slot.pending.as_ref()).flat_map(|it| &it.parts)
         {
-            if let Part::Shared(frame) = part {
-                shared.hold(frame);
+            if let Part::Shared(frames) | Part::SharedBatch(frames) = part {
+                shared.hold(frames);
             }
         }
         assert_eq!(self.shared, shared, "shared frames counted are those that wait");
@@ -77,7 +77,7 @@ impl PipeSlot {
             }
             let copied = pending.parts.iter().map(|part| match part {
                 Part::Copied(bytes) => bytes.len(),
-                Part::Shared(_) => 0,
+                Part::Shared(_) | Part::SharedBatch(_) => 0,
             });
             assert_eq!(pending.copied, copied.sum::<usize>(), "copied bytes are accounted");
         }

@@ -50,7 +50,7 @@ impl Spares {
 fn capacity_of(pending: &Pending) -> usize {
     match pending.parts.front() {
         Some(Part::Copied(bytes)) => bytes.capacity(),
-        Some(Part::Shared(_)) | None => 0,
+        Some(Part::Shared(_) | Part::SharedBatch(_)) | None => 0,
     }
 }
 

@@ -29,7 +29,7 @@ fn capacity(outbox: &Outbox) -> usize {
     let pending = outbox.slots[PIPE.slot as usize].pending.as_ref().expect("bytes wait");
     let parts = pending.parts.iter().map(|part| match part {
         Part::Copied(bytes) => bytes.capacity(),
-        Part::Shared(_) => 0,
+        Part::Shared(_) | Part::SharedBatch(_) => 0,
     });
     parts.sum()
 }
