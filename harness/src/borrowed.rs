@@ -27,12 +27,12 @@ impl RoomPool {
         self.rooms.is_empty()
     }
 
-    /// Waits until no other case has the rooms.
-    pub fn borrow(&self) -> &[u64] {
+    /// Whether the rooms are the caller's now: no other case has them, or has them back within `wait`.
+    pub fn lend(&self, wait: Duration) -> bool {
         let is_lent = self.is_lent.lock().expect("no thread panics while it borrows rooms");
-        let waited = self.returned.wait_while(is_lent, |is_lent| *is_lent);
-        *waited.expect("no thread panics while it borrows rooms") = true;
-        &self.rooms
+        let waited = self.returned.wait_timeout_while(is_lent, wait, |is_lent| *is_lent);
+        let (mut is_lent, _) = waited.expect("no thread panics while it borrows rooms");
+        !std::mem::replace(&mut *is_lent, true)
     }
 
     pub fn give_back(&self) {
@@ -51,7 +51,7 @@ impl UserPool {
     }
 
     /// A user whose rates are whole again, if there is one.
-    pub fn borrow(&self) -> Option<User> {
+    pub fn lend(&self) -> Option<User> {
         let is_rested = |(since, _): &mut (Instant, User)| since.elapsed() >= REST_TIME;
         self.users().pop_front_if(is_rested).map(|(_, user)| user)
     }

@@ -253,6 +253,10 @@ pub struct ReferenceArgs {
     /// Defect to switch on (see `mutants --list`)
     #[arg(long)]
     pub defect: Option<String>,
+    /// Keep the limits of events, requests and rooms exactly as the text has them by default, instead of
+    /// none
+    #[arg(long)]
+    pub default_limits: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

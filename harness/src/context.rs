@@ -1,8 +1,10 @@
 //! What a running case works with.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use throng_codec::engine::Protocol;
 
 use crate::capabilities::Capabilities;
@@ -43,6 +45,8 @@ struct Borrowed {
     users: Vec<User>,
     /// How many of the rooms of the pool are in use; `None` if they were not borrowed.
     rooms: Option<usize>,
+    /// The last seqs of the rooms of the pool, as they were then.
+    bases: BTreeMap<u64, u64>,
 }
 
 impl Drop for Context {
@@ -67,7 +71,9 @@ impl Drop for Context {
 impl Context {
     /// For a case, with its clauses.
     pub fn of_case(run: Arc<Run>, combo: Combo, clauses: &[&str]) -> Context {
-        let is_of_users = |clause: &&str| clause.starts_with("UNR-") || clause.starts_with("REST-");
+        // Numbers that depend on what a user has read, accounts, and client ids that a user may use once.
+        const OF_USERS: [&str; 3] = ["UNR-", "REST-", "CHAT-9"];
+        let is_of_users = |clause: &&str| OF_USERS.iter().any(|prefix| clause.starts_with(prefix));
         let mut context = Context::new(run, combo);
         context.needs_fresh_users = clauses.iter().any(is_of_users);
         context
@@ -279,12 +285,18 @@ impl Context {
     pub fn user(&self) -> Result<User, Stop> {
         if self.run.limits_users()
             && !self.needs_fresh_users
-            && let Some(user) = self.run.user_pool.borrow()
+            && let Some(user) = self.run.user_pool.lend()
         {
             self.log.note(format!("uses user {} again", user.id));
             self.borrowed().users.push(user.clone());
             return Ok(user);
         }
+        let user = self.register()?;
+        self.borrowed().users.push(user.clone());
+        Ok(user)
+    }
+
+    fn register(&self) -> Result<User, Stop> {
         let paused = self.transcript.paused();
         let email = self.run.fresh_email();
         let user = self.rest().register(&email);
@@ -292,7 +304,6 @@ impl Context {
         if self.transcript.paused() > paused {
             self.run.note_limit_of_users();
         }
-        self.borrowed().users.push(user.clone());
         Ok(user)
     }
 
@@ -359,9 +370,16 @@ impl Context {
         }
         let is_first = self.borrowed().rooms.is_none();
         if is_first {
-            let start = Instant::now();
-            pool.borrow();
-            self.transcript.note_pause(start.elapsed());
+            // Other cases have the rooms first: that is not this one's time.
+            const LOOK: Duration = Duration::from_millis(200);
+            while !pool.lend(LOOK) {
+                self.transcript.note_pause(LOOK);
+            }
+            self.borrowed().rooms = Some(0);
+            let reader = self.run.reader(|| self.register())?;
+            let listed = self.rest().rooms(&reader.token)?;
+            let seq = |room: &Value| Some((room["id"].as_u64()?, room["seq"].as_u64()?));
+            self.borrowed().bases = listed.iter().filter_map(seq).collect();
         }
         let mut borrowed = self.borrowed();
         let used = borrowed.rooms.get_or_insert(0);
@@ -372,6 +390,11 @@ impl Context {
         });
         *used += 1;
         room
+    }
+
+    /// The seq of the last message that was in a room of the case before it.
+    pub fn base(&self, room: u64) -> u64 {
+        self.borrowed().bases.get(&room).copied().unwrap_or(0)
     }
 
     /// Skips a case that would take longer than 10 s, unless `--slow` was given.

@@ -53,6 +53,7 @@ pub struct Run {
     pub room_pool: RoomPool,
     /// Users for cases, once the target has put off a registration.
     pub user_pool: UserPool,
+    reader: Mutex<Option<User>>,
     /// The target limits registrations: users are used again.
     limits_users: AtomicBool,
     /// The users that watch the target while it is abused: all cases share them, since a server may
@@ -74,6 +75,7 @@ impl Run {
         Run {
             room_pool: RoomPool::new(rooms),
             user_pool: UserPool::default(),
+            reader: Mutex::default(),
             limits_users: AtomicBool::new(false),
             nodes,
             capabilities,
@@ -107,6 +109,15 @@ impl Run {
             return Some("the target is abused only with --abuse".to_owned());
         }
         self.capabilities.lacks(needs)
+    }
+
+    /// A user that only reads, the same for all cases.
+    pub fn reader<E>(&self, register: impl FnOnce() -> Result<User, E>) -> Result<User, E> {
+        let mut reader = self.reader.lock().expect("no thread panics while it registers");
+        if let Some(reader) = &*reader {
+            return Ok(reader.clone());
+        }
+        Ok(reader.insert(register()?).clone())
     }
 
     pub fn limits_users(&self) -> bool {

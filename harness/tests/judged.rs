@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use throng_reference::Defect;
-use throng_reference::{Options, Reference};
+use throng_reference::{EventRate, Limits, Options, Reference};
 
 const NO_TARGET: &str = "http://127.0.0.1:1";
 
@@ -243,4 +243,68 @@ fn a_closed_pipe_ends_nothing() {
     }
     let report: Value = serde_json::from_str(&read(&json)).expect("the report is whole");
     assert_eq!(report["exit_code"], 0);
+}
+
+/// The reference with the limits of the text: no case fails an exact server, and each limit is judged.
+#[test]
+fn an_exact_server_passes_with_its_limits() {
+    let options = Options { limits: Limits::of_the_text(), ..Options::default() };
+    let server = Reference::start(options).expect("a free port");
+    let json = temp("limits.json");
+    let url = server.url();
+    // Few scripts: each takes five registrations of the sixty in a minute.
+    let run = ["run", "--target", &url, "--keep-going", "--cases", "1", "--json", &json];
+    let filters =
+        ["--filter", "msg", "--filter", "room", "--filter", "lim", "--filter", "rest.throttle"];
+    let output = harness(&[&run[..], &filters].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let report: Value = serde_json::from_str(&read(&json)).expect("JSON");
+    for key in ["fail", "warn", "error"] {
+        assert_eq!(report["totals"][key], 0, "{text}");
+    }
+    let judged = report["clauses_judged"].as_array().expect("a list");
+    for limit in ["LIM-20", "LIM-21", "LIM-22", "LIM-24", "LIM-28"] {
+        assert!(judged.contains(&Value::from(limit)), "{limit} is not judged");
+    }
+}
+
+/// Each limit a little beside the text.
+#[test]
+fn a_server_beside_a_limit_does_not_pass() {
+    let text = Limits::of_the_text();
+    let with = |change: &dyn Fn(&mut Limits)| {
+        let mut limits = text.clone();
+        change(&mut limits);
+        limits
+    };
+    let rate = |per_s: f64, burst: f64| Some(EventRate { per_s, burst });
+    for (what, limits, filter, code_of) in [
+        (
+            "half the burst",
+            with(&|limits| limits.messages = rate(20.0, 30.0)),
+            "lim.default-rates",
+            4,
+        ),
+        (
+            "twice the burst",
+            with(&|limits| limits.messages = rate(20.0, 120.0)),
+            "lim.default-rates",
+            4,
+        ),
+        (
+            "no burst",
+            with(&|limits| limits.messages = rate(20.0, 20.0)),
+            "msg.burst[eio4/websocket]",
+            1,
+        ),
+        ("few joins", with(&|limits| limits.joins = rate(10.0, 20.0)), "lim.default-rates", 4),
+    ] {
+        let server =
+            Reference::start(Options { limits, ..Options::default() }).expect("a free port");
+        let run = ["run", "--target", &server.url(), "--strict", "--filter", filter];
+        let output = harness(&run);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(code_of), "{what}: {text}");
+    }
 }

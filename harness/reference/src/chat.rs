@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use throng_codec::engine::Protocol;
 
 use crate::defect::Defect;
+use crate::rate::Allowance;
 use crate::world::{Mode, ROOM_ID_MAX, Room, World};
 
 pub const LOGIN_TEXT: &str = "Login to enter chat room";
@@ -42,6 +43,19 @@ impl World {
         true
     }
 
+    /// Takes the event from the user's rate, if there is one (LIM-20, LIM-21).
+    fn allow(&mut self, user: u64, name: &str) -> Result<(), Refusal> {
+        let (name, rate) = match name {
+            "message" => ("message", self.options.limits.messages),
+            "room" => ("room", self.options.limits.joins),
+            _ => return Ok(()),
+        };
+        let Some(rate) = rate else { return Ok(()) };
+        let allowance = self.allowances.entry((user, name));
+        let allowance = allowance.or_insert_with(|| Allowance::whole(rate));
+        allowance.take(rate).map_err(|_| ("rate_limited", "Too many events"))
+    }
+
     /// One event of a client, in the order of ERR-10 and ERR-11.
     pub fn event(&mut self, sid: &str, name: &str, arg: Option<&Value>, id: Option<u64>) {
         let Some(act) = act(name) else {
@@ -56,7 +70,8 @@ impl World {
                 None => self.emit(sid, "login", &[Value::from(LOGIN_TEXT)]),
             };
         };
-        if let Err((code, message)) = act(self, sid, user, &data, id) {
+        let allowed = self.allow(user, name);
+        if let Err((code, message)) = allowed.and_then(|()| act(self, sid, user, &data, id)) {
             self.refuse(sid, name, id, code, message);
         }
     }
@@ -110,7 +125,7 @@ impl World {
             _ => return Err(("invalid_argument", "presence is full, delta or count")),
         };
         if !self.rooms.contains_key(&room) {
-            if self.rooms.len() >= ROOMS_MAX {
+            if self.rooms.len() >= ROOMS_MAX || !self.options.limits.creates_rooms {
                 return Err(("unknown_room", "There is no such room"));
             }
             self.rooms.insert(room, Room::default());

@@ -53,7 +53,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use defect::Defect;
-pub use options::Options;
+pub use options::{EventRate, Limits, Options};
 use shared::{Shared, lock};
 use world::World;
 

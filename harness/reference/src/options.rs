@@ -4,6 +4,42 @@ use std::time::Duration;
 
 use crate::defect::Defect;
 
+/// How many of something at once, and how many in a second after that.
+#[derive(Clone, Copy, Debug)]
+pub struct EventRate {
+    pub per_s: f64,
+    pub burst: f64,
+}
+
+/// Limits that an operator may lift (LIM-27).
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Messages of a user (LIM-20).
+    pub messages: Option<EventRate>,
+    /// Joins of a user (LIM-21).
+    pub joins: Option<EventRate>,
+    /// Requests of a client without a valid token, registrations and logins, in a minute (LIM-24).
+    pub api_per_minute: Option<u32>,
+    /// Joins create rooms (LIM-16).
+    pub creates_rooms: bool,
+}
+
+impl Limits {
+    /// Exactly what the text says by default.
+    pub fn of_the_text() -> Limits {
+        Limits {
+            messages: Some(EventRate { per_s: 20.0, burst: 60.0 }),
+            joins: Some(EventRate { per_s: 10.0, burst: 40.0 }),
+            api_per_minute: Some(60),
+            creates_rooms: false,
+        }
+    }
+
+    pub fn lifted() -> Limits {
+        Limits { messages: None, joins: None, api_per_minute: None, creates_rooms: true }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Options {
     pub ping_interval: Duration,
@@ -23,6 +59,7 @@ pub struct Options {
     pub image_bytes_max: usize,
     pub rooms_per_session_max: usize,
     pub login_failures_max: u32,
+    pub limits: Limits,
     pub defect: Option<Defect>,
 }
 
@@ -43,6 +80,7 @@ impl Default for Options {
             image_bytes_max: 700_000,
             rooms_per_session_max: 32,
             login_failures_max: 10,
+            limits: Limits::lifted(),
             defect: None,
         }
     }

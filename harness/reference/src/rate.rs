@@ -1,7 +1,9 @@
-//! How fast a client without a user is read (LIM-36, LIM-37).
+//! How fast a client without a user is read (LIM-36, LIM-37), and rates of events and requests.
 
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::options::EventRate;
 
 const PER_S: f64 = 50.0;
 const BURST: f64 = 200.0;
@@ -10,6 +12,33 @@ const PACKET_BYTES: f64 = 1024.0;
 /// Between the packets of a burst: other clients' threads get the lock meanwhile.
 pub const TURN: Duration = Duration::from_millis(2);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is left of a rate, in time.
+pub struct Allowance {
+    left: f64,
+    since: Instant,
+}
+
+impl Allowance {
+    pub fn whole(rate: EventRate) -> Allowance {
+        Allowance { left: rate.burst, since: Instant::now() }
+    }
+
+    /// Takes one; else how long until there is one.
+    pub fn take(&mut self, rate: EventRate) -> Result<(), Duration> {
+        let earned = self.since.elapsed().as_secs_f64() * rate.per_s;
+        (self.left, self.since) = ((self.left + earned).min(rate.burst), Instant::now());
+        if self.left < 1.0 {
+            return Err(Duration::from_secs_f64((1.0 - self.left) / rate.per_s));
+        }
+        self.left -= 1.0;
+        Ok(())
+    }
+
+    pub fn left(&self) -> u32 {
+        self.left as u32
+    }
+}
 
 /// Counts what one connection sent, and pauses its thread when that is too much.
 pub struct Rate {

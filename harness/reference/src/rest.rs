@@ -13,11 +13,15 @@ use crate::files::{self, Folder};
 use crate::handshake::cookie;
 use crate::http::{Request, Response, parse_form, parse_multipart, read_body, read_in_time};
 use crate::messages::now_iso;
+use crate::options::EventRate;
+use crate::rate::Allowance;
 use crate::shared::{Shared, lock};
 use crate::world::{Session, User, World, random_token};
 
 const BODY_BYTES_MAX: usize = 8 << 20;
 const PAGE: u64 = 20;
+/// How many times the requests of a stranger a user may make.
+const USER_REQUESTS: u32 = 10;
 const TOKEN_LENGTH: usize = 60;
 
 /// Who may call a route, and what answers: the user is known where a token is needed.
@@ -94,13 +98,50 @@ pub fn answer(
         }
     }
     let call = Call::read(request, &body, node);
-    Ok(match *handler {
+    let limited = world.limit(&call, is_login);
+    let left = match limited {
+        Ok(left) => left,
+        Err(refusal) => return Ok(refusal),
+    };
+    let answer = match *handler {
         Handler::Anyone(answer) => answer(&mut world, &call),
         Handler::User(answer) => match world.authenticated(&call) {
             None => Response::json(401, &json!({ "message": "Unauthenticated." })),
             Some(user) => answer(&mut world, &call, user),
         },
+    };
+    Ok(match left {
+        Some((limit, left)) => with_rate(answer, limit, left),
+        None => answer,
     })
+}
+
+fn with_rate(answer: Response, limit: u32, left: u32) -> Response {
+    let answer = answer.with("X-RateLimit-Limit", limit.to_string());
+    answer.with("X-RateLimit-Remaining", left.to_string())
+}
+
+impl World {
+    /// Takes a request from the rate of its client: the limit and what is left, where it counts (LIM-24).
+    fn limit(&mut self, call: &Call, is_login: bool) -> Result<Option<(u32, u32)>, Response> {
+        let Some(limit) = self.options.limits.api_per_minute else { return Ok(None) };
+        let user = self.authenticated(call).filter(|_| !is_login);
+        let limit = if user.is_some() { limit * USER_REQUESTS } else { limit };
+        let rate = EventRate { per_s: f64::from(limit) / 60.0, burst: f64::from(limit) };
+        let whole = || Allowance::whole(rate);
+        let allowance = match user {
+            Some(user) => self.allowances.entry((user, "/api")).or_insert_with(whole),
+            None => self.api_allowance.get_or_insert_with(whole),
+        };
+        match allowance.take(rate) {
+            Ok(()) => Ok(Some((limit, allowance.left()))),
+            Err(wait) => {
+                let answer = Response::json(429, &json!({ "message": "Too Many Attempts." }));
+                let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+                Err(with_rate(answer, limit, 0).with("Retry-After", seconds.to_string()))
+            }
+        }
+    }
 }
 
 /// An answer to a request that has not arrived whole.

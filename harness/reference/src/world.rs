@@ -12,6 +12,7 @@ use throng_codec::socket as sio;
 
 use crate::defect::Defect;
 use crate::options::Options;
+use crate::rate::Allowance;
 
 pub const ROOM_ID_MAX: u64 = 999_999_999;
 /// Rooms that exist from the start; others are created by their first join.
@@ -151,6 +152,10 @@ pub struct World {
     pub files: HashMap<String, (&'static str, Vec<u8>)>,
     /// Wrong passwords by name, and when the next attempt is admitted.
     pub guesses: HashMap<String, (u32, Instant)>,
+    /// What users may still send and join, by user and event.
+    pub allowances: HashMap<(u64, &'static str), Allowance>,
+    /// Requests that the one client of this server may still make.
+    pub api_allowance: Option<Allowance>,
     /// Uploads that are being received, where they take turns.
     pub uploads: usize,
     pub messages_made: u64,
@@ -175,6 +180,8 @@ impl World {
             reads: HashMap::new(),
             files: HashMap::new(),
             guesses: HashMap::new(),
+            allowances: HashMap::new(),
+            api_allowance: None,
             uploads: 0,
             messages_made: 0,
             firsts: BTreeMap::new(),

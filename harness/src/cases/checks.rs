@@ -102,6 +102,11 @@ pub fn within(what: &str, start: Instant, limit: Duration) -> Outcome {
     require(took <= limit, what, || format!("after {took:?}"))
 }
 
+/// The newest message of a page of history.
+pub fn last_row(page: &Value) -> &Value {
+    page["data"].as_array().and_then(|rows| rows.last()).unwrap_or(&Value::Null)
+}
+
 /// An acknowledgement that refuses with this code.
 pub fn refuses(answer: &Value, code: &str) -> Outcome {
     require(

@@ -13,8 +13,11 @@ cases! {
         does "sends 200 messages at once on each of two sessions of one user"
         expects "the second session has little of the burst left";
     join_rate_limit "room.rate-limit" ["LIM-21", "ERR-12"] over EIO4 needs CHAT
-        does "joins and leaves 150 times at once"
-        expects "some are rate_limited, the session stays open";
+        does "joins 150 times at once"
+        expects "some are rate_limited; the session stays open and can join again later";
+    default_rates "lim.default-rates" ["LIM-28"] over ONLY_E4W needs CHAT
+        does "sends 400 messages at once, and joins 150 times at once"
+        expects "as many are accepted as LIM-20 and LIM-21 say by default";
     big_event "msg.big-event" ["LIM-30"] over EVERY needs CHAT
         does "sends an event of 70000 bytes without an image"
         expects "too_large";
@@ -29,32 +32,113 @@ fn burst(context: &Context) -> Outcome {
     guest.ask_all(messages)?.iter().try_for_each(accepts)
 }
 
-/// Sends events without waiting: some are rate-limited, the first ones are not.
-fn flood<'a>(guest: &mut Chat, events: impl Iterator<Item = (&'a str, Value)>) -> Outcome {
+/// A rate of the text.
+struct EventRate {
+    per_s: f64,
+    burst: f64,
+}
+
+const MESSAGES: EventRate = EventRate { per_s: 20.0, burst: 60.0 };
+const JOINS: EventRate = EventRate { per_s: 10.0, burst: 40.0 };
+/// What a target accepts at once whatever its rate: LIM-22 of messages, less of joins.
+const AT_ONCE: usize = 25;
+const JOINS_AT_ONCE: usize = 10;
+
+/// How many events were accepted that were sent without waiting, and how long that took.
+struct Flood {
+    sent: usize,
+    accepted: usize,
+    took: Duration,
+    /// The longest wait that a refusal asked for.
+    retry_after: Duration,
+}
+
+impl Flood {
+    fn is_limited(&self) -> bool {
+        self.accepted < self.sent
+    }
+}
+
+/// Sends events without waiting: each is accepted, or refused for its rate, and the session stays open.
+fn flood<'a>(
+    guest: &mut Chat,
+    events: impl Iterator<Item = (&'a str, Value)>,
+) -> Result<Flood, Stop> {
     guest.wait *= 3;
+    let begun = Instant::now();
     let answers = guest.ask_all(events)?;
+    let took = begun.elapsed();
     stays_open("the session stays open", &guest.socket)?;
-    let (count, mut limited) = (answers.len(), 0);
+    let (mut accepted, mut retry_after) = (0, Duration::ZERO);
     for answer in &answers {
         match answer["code"].as_str() {
-            None => {}
-            Some("rate_limited") => limited += 1,
+            None => accepted += 1,
+            Some("rate_limited") => {
+                let wait = Duration::from_millis(answer["retry_after_ms"].as_u64().unwrap_or(0));
+                retry_after = retry_after.max(wait);
+            }
             Some(other) => return fail("ok or rate_limited", other),
         }
     }
-    if limited == 0 {
-        return skip(format!("{count} events at once are accepted: the limit is lifted"));
+    Ok(Flood { sent: answers.len(), accepted, took, retry_after })
+}
+
+/// A flood that is limited, of which the first events are accepted whatever the target's rate is.
+fn limited_flood<'a>(
+    guest: &mut Chat,
+    events: impl Iterator<Item = (&'a str, Value)>,
+    at_once: usize,
+) -> Result<Flood, Stop> {
+    let flood = flood(guest, events)?;
+    let Flood { sent, accepted, .. } = flood;
+    if !flood.is_limited() {
+        return skip(format!("{sent} events at once are accepted: the limit is lifted"));
     }
-    require(limited < count / 2 + count / 3, "the burst is accepted", || {
-        format!("{limited} of {count} are refused")
-    })
+    require(accepted >= at_once, &format!("at least {at_once} are accepted"), || {
+        format!("{accepted} of {sent} are accepted")
+    })?;
+    Ok(flood)
+}
+
+fn messages(room: u64, count: usize) -> impl Iterator<Item = (&'static str, Value)> {
+    (0..count).map(move |n| ("message", message(room, &format!("{n}"))))
+}
+
+fn joins(room: u64, count: usize) -> impl Iterator<Item = (&'static str, Value)> {
+    (0..count).map(move |_| ("room", json!({ "roomid": room })))
 }
 
 fn rate_limit(context: &Context) -> Outcome {
     let (room, mut guest) = guest_in_room(context)?;
-    flood(&mut guest, (0..400).map(|n| ("message", message(room, &format!("{n}")))))?;
-    context.pause(Duration::from_millis(1_500));
+    let flood = limited_flood(&mut guest, messages(room, 400), AT_ONCE)?;
+    context.pause(flood.retry_after.clamp(Duration::from_millis(1_500), Duration::from_secs(5)));
     guest.say(room, "later")?;
+    Ok(())
+}
+
+/// The default rates, as an exact server has them: what is there at once, and what comes back meanwhile.
+fn default_rates(context: &Context) -> Outcome {
+    let room = context.room()?;
+    for (what, rate, events) in [("messages", MESSAGES, 400), ("joins", JOINS, 150)] {
+        let mut guest = context.guest("guest")?;
+        let flood = if what == "joins" {
+            flood(&mut guest, joins(room, events))?
+        } else {
+            guest.join(room)?;
+            flood(&mut guest, messages(room, events))?
+        };
+        if !flood.is_limited() {
+            return skip(format!("{events} {what} at once are accepted: the limit is lifted"));
+        }
+        let least = rate.burst as usize;
+        // What was accepted last may have been sent when the last one was answered.
+        let most = (rate.burst + rate.per_s * flood.took.as_secs_f64()).ceil() as usize + 1;
+        require(
+            (least..=most).contains(&flood.accepted),
+            &format!("{least} to {most} {what}"),
+            || format!("{} are accepted in {:?}", flood.accepted, flood.took),
+        )?;
+    }
     Ok(())
 }
 
@@ -82,7 +166,10 @@ fn shared_rate(context: &Context) -> Outcome {
 fn join_rate_limit(context: &Context) -> Outcome {
     let room = context.room()?;
     let mut guest = context.guest("guest")?;
-    flood(&mut guest, (0..150).map(|_| ("room", json!({ "roomid": room }))))
+    let flood = limited_flood(&mut guest, joins(room, 150), JOINS_AT_ONCE)?;
+    context.pause(flood.retry_after.clamp(Duration::from_millis(1_500), Duration::from_secs(5)));
+    guest.join(room).map(drop)?;
+    Ok(())
 }
 
 fn big_event(context: &Context) -> Outcome {

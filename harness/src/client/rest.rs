@@ -1,5 +1,6 @@
 //! The HTTP API as a client uses it.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,8 +12,10 @@ use super::transcript::Log;
 
 pub const PASSWORD: &str = "correct horse";
 
-/// How often a request is repeated that a limit puts off; other cases take what becomes free meanwhile.
+/// How often a request is repeated that a limit puts off.
 const PUT_OFFS_MAX: usize = 60;
+static TURN: Mutex<()> = Mutex::new(());
+const LOOK: Duration = Duration::from_millis(100);
 const PUT_OFF_MAX: Duration = Duration::from_secs(61);
 
 /// How long to wait, as an answer 429 says.
@@ -59,17 +62,22 @@ pub struct Rest {
 impl Rest {
     /// The answer. One that puts this client off (LIM-24) is waited for, as it says.
     pub fn call(&self, request: &Request<'_>) -> Result<Response, ClientError> {
+        let is_used_up = |answer: &Response| answer.header("X-RateLimit-Remaining") == Some("0");
+        let mut answer = self.call_at_once(request)?;
+        let mut turn = None;
         for _ in 0..PUT_OFFS_MAX {
-            let answer = self.call_at_once(request)?;
-            let is_used_up = answer.header("X-RateLimit-Remaining") == Some("0");
-            match put_off(&answer).filter(|_| is_used_up) {
-                Some(wait) => {
-                    self.log.pause(wait, "the target has too many requests of this client")
+            let Some(wait) = put_off(&answer).filter(|_| is_used_up(&answer)) else { break };
+            // One request at a time waits for what becomes free.
+            while turn.is_none() {
+                turn = TURN.try_lock().ok();
+                if turn.is_none() {
+                    self.log.pause(LOOK, "other requests wait for the target's limit");
                 }
-                None => return Ok(answer),
             }
+            self.log.pause(wait, "the target has too many requests of this client");
+            answer = self.call_at_once(request)?;
         }
-        self.call_at_once(request)
+        Ok(answer)
     }
 
     /// The answer, whatever it is.

@@ -4,7 +4,7 @@ use std::io::{Write, stdout};
 
 use serde_json::json;
 use throng_reference::defect::Defect;
-use throng_reference::{Options, Reference};
+use throng_reference::{Limits, Options, Reference};
 
 use super::{BROKEN, CONFORMS, Exit, USAGE, usage};
 use crate::cli::{MutantsArgs, ReferenceArgs};
@@ -50,7 +50,8 @@ fn defect(name: &str) -> Result<Defect, (u8, String)> {
 
 pub fn reference(args: &ReferenceArgs) -> Exit {
     let defect = args.defect.as_deref().map(defect).transpose()?;
-    let options = Options { defect, ..Options::default() };
+    let limits = if args.default_limits { Limits::of_the_text() } else { Limits::lifted() };
+    let options = Options { defect, limits, ..Options::default() };
     let server = Reference::start_at(&args.listen, options)
         .map_err(|why| (USAGE, format!("{}: {why}", args.listen.join(","))))?;
     say!("reference listening on {}", server.urls().join(","));
