@@ -12,7 +12,7 @@ use crate::process::{command, finish, run, run_and_read_as, say, target};
 use crate::{Failure, Outcome, setup};
 
 const fn plan(name: &'static str, nodes: usize, shards: u32) -> Plan {
-    Plan { name, nodes, shards, redis: false, quick: false, unlimited: true }
+    Plan { name, nodes, shards, redis: false, quick: false, unlimited: true, abused: false }
 }
 
 /// The servers that the whole harness is run against: both drivers, one shard and several, the
@@ -30,8 +30,13 @@ const SPREAD: &[Plan] = &[
 ];
 const ABOUT_NODES: [&str; 4] = ["--filter", "nodes", "--filter", "prop"];
 
+/// The server with the limits that it has by default: they are judged, and kept. It takes minutes.
+const LIMITED: Plan = Plan { unlimited: false, ..plan("limits", 1, 2) };
+/// For `test`: the cases about limits, and those with rooms that are about messages.
+const LIMITED_BRIEFLY: [&str; 4] = ["msg", "room", "lim", "rest.throttle"];
+
 /// The server that is abused, with the limits that it has by default.
-const ABUSED: Plan = Plan { unlimited: false, ..plan("abuse", 1, 2) };
+const ABUSED: Plan = Plan { unlimited: false, abused: true, ..plan("abuse", 1, 2) };
 /// For `test`: one input of each kind that has shown a defect once, in less than a minute.
 const ABUSE_BRIEFLY: [&str; 13] = [
     "abuse.replies.ws-pings",
@@ -55,7 +60,7 @@ const ABUSE_BRIEFLY: [&str; 13] = [
 pub fn conform(args: &[String]) -> Outcome {
     setup::for_run()?;
     let named = args.iter().map_while(|arg| {
-        let mut plans = WHOLE.iter().chain(SPREAD).chain([&ABUSED]);
+        let mut plans = WHOLE.iter().chain(SPREAD).chain([&LIMITED, &ABUSED]);
         plans.find(|plan| plan.name == arg)
     });
     let named: Vec<&Plan> = named.collect();
@@ -69,6 +74,7 @@ pub fn conform(args: &[String]) -> Outcome {
     let about_nodes = [args, &ABOUT_NODES.map(String::from)[..]].concat();
     let mut counts = run_all("release", everything(args, &about_nodes))?;
     if !args.iter().any(|arg| arg == "--filter") {
+        counts.add(against_ours("release", &LIMITED, args)?);
         counts.add(against_ours("release", &ABUSED, args)?);
     }
     say("mutants: servers that are wrong on purpose must be found out");
@@ -113,7 +119,10 @@ pub fn in_test() -> Outcome<Counts> {
     let whole = ["--jobs", "4", "--wait", "15"].map(String::from);
     let few = ["--cases", "4"].map(String::from);
     let about_nodes = [&whole[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
+    let briefly = LIMITED_BRIEFLY.iter().flat_map(|case| ["--filter", case].map(String::from));
+    let briefly: Vec<String> = whole.iter().cloned().chain(briefly).collect();
     let mut runs: Vec<Run<'_>> = everything(&whole, &about_nodes).collect();
+    runs.push((&LIMITED, &briefly));
     let second = runs.split_off(runs.len() / 2);
     // Most of a run is waiting for heartbeats and for what must not come, so two go at a time.
     let mut counts = thread::scope(|scope| {
@@ -139,11 +148,13 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     fs::create_dir_all(target().join("artifacts"))?;
     let nodes = Nodes::start(&server, plan)?;
     let targets = nodes.urls.join(",");
-    let Plan { name, nodes: count, shards, redis, quick, unlimited } = plan;
+    let Plan { name, nodes: count, shards, redis, quick, unlimited, abused } = plan;
     let driver = if *redis { "redis" } else { "table" };
     let heartbeats = if *quick { "quick" } else { "default" };
+    let limits = if *unlimited { "no" } else { "default" };
     say(&format!(
-        "{name}: {count} node(s), {shards} shard(s), driver {driver}, {heartbeats} heartbeats: {targets}"
+        "{name}: {count} node(s), {shards} shard(s), driver {driver}, {heartbeats} heartbeats, {limits} limits: \
+         {targets}"
     ));
     let mut harness = command(&harness_program.to_string_lossy(), &["run", "--target"], ".");
     let report = target().join("artifacts").join(format!("harness-{name}"));
@@ -154,7 +165,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     if plan.nodes > 1 {
         harness.arg("--node-command").arg(Nodes::command()).env("NODES", nodes.dir());
     }
-    if !unlimited {
+    if *abused {
         harness.args(["--abuse", "--server-pid", &nodes.pid()?]);
         if !args.iter().any(|arg| arg == "--filter") {
             harness.args(["--filter", "abuse"]);

@@ -22,8 +22,10 @@ pub struct Plan {
     /// harness wait for silence to be noticed.
     pub quick: bool,
     /// Limits that load tests have to lift are lifted: the harness uses a server like a crowd, from
-    /// one address.
+    /// one address, and would have to wait else.
     pub unlimited: bool,
+    /// It is abused, and nothing else.
+    pub abused: bool,
 }
 
 const QUICK: &str = " --ping-interval-ms 1000 --ping-timeout-ms 3000 --connect-timeout-ms 3000";

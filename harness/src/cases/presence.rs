@@ -83,7 +83,7 @@ fn meta(context: &Context) -> Outcome {
             seq = own;
         }
     }
-    equal("the last seq", &seq, &6)
+    equal("the last seq", &seq, &(context.base(room) + 6))
 }
 
 fn version(context: &Context) -> Outcome {

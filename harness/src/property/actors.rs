@@ -79,7 +79,8 @@ impl<'a> Stage<'a> {
             ended: Vec::new(),
             observers: Vec::new(),
             down: BTreeSet::new(),
-            model: Model::default(),
+            // What is in a room already, nobody of the script has read.
+            model: Model { seq: rooms.map(|room| context.base(room)), ..Model::default() },
             timeout,
             combos,
             numbers: 0,
