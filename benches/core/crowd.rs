@@ -73,7 +73,7 @@ impl Crowd {
         outbox.take_dirty(&mut self.dirty);
         for pipe in self.dirty.drain(..) {
             let mut slices = [IoSlice::new(&[]); 8];
-            let filled = outbox.slices(pipe, &mut slices);
+            let filled = outbox.slices(pipe, &mut slices, usize::MAX);
             let bytes = slices[..filled].iter().map(|slice| slice.len()).sum();
             self.sent_bytes += bytes;
             assert_eq!(outbox.sent(pipe, bytes), Flushed::Empty);
