@@ -269,7 +269,7 @@ fn an_exact_server_passes_with_its_limits() {
     }
 }
 
-/// Each limit a little beside the text.
+/// Each limit a little different from the text.
 #[test]
 fn a_server_beside_a_limit_does_not_pass() {
     let text = Limits::of_the_text();

@@ -7,7 +7,6 @@ use super::ClientError;
 use super::http::{Request, Response};
 use super::open::Open;
 use super::rest::Rest;
-use super::socket::close_body;
 
 /// Polls until a packet must have arrived: an answer may carry as little as one.
 const POLLS_MAX: usize = 30;
@@ -126,6 +125,14 @@ impl Poller {
         } else {
             Err(ClientError::Protocol(format!("CONNECT was answered with {packets:?}")))
         }
+    }
+}
+
+/// A close packet as the body of a POST.
+pub fn close_body(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Eio4 => "1",
+        Protocol::Eio3 => "1:1",
     }
 }
 

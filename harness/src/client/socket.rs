@@ -13,6 +13,7 @@ use super::ClientError;
 use super::http::{Connection, Request};
 use super::open::Open;
 use super::options::{Options, Transport};
+use super::poller::close_body;
 use super::readers::{CUT_WAIT, read_polling, read_websocket};
 use super::shared::{Orders, Shared, Wire};
 use super::state::{Ending, Event, State};
@@ -350,14 +351,6 @@ impl Socket {
                 state.waiting()
             ))),
         }
-    }
-}
-
-/// A close packet as the body of a POST.
-pub fn close_body(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Eio4 => "1",
-        Protocol::Eio3 => "1:1",
     }
 }
 

@@ -112,7 +112,7 @@ impl Log {
     /// Waits because the target asks for it, or to stay within what it takes.
     pub fn pause(&self, time: Duration, why: &str) {
         self.note(format!("waits {time:?}: {why}"));
-        // Counted before: whoever looks at the time meanwhile must not take it for the case's.
+        // Counted before: it must not be taken for the time of the case meanwhile.
         self.transcript.0.paused_ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
         thread::sleep(time);
     }

@@ -36,7 +36,7 @@ pub(crate) struct Disk {
     refuses_uploads: AtomicBool,
     refuses_messages: AtomicBool,
     /// Why the folders of uploads cannot be used, as of the last look.
-    unusable: Mutex<Option<StorageFault>>,
+    unusable: Mutex<Option<StoreError>>,
     /// How the last write of a file failed, until a probe succeeds.
     fault: Mutex<Option<StorageFault>>,
 }
@@ -63,8 +63,8 @@ impl Disk {
 
     /// Whether there is space for an uploaded file.
     pub fn admit_upload(&self) -> Result<(), StoreError> {
-        if let Some(fault) = *self.unusable() {
-            return Err(StoreError::Storage(fault));
+        if let Some(error) = &*self.unusable() {
+            return Err(error.clone());
         }
         if self.refuses_uploads.load(Relaxed) { Err(StoreError::LowDisk) } else { Ok(()) }
     }
@@ -94,7 +94,6 @@ impl Disk {
     /// Looks at the disk and decides what is refused. Blocks for as long as the disk does.
     pub fn look(&self) -> State {
         let unusable = self.folders.iter().find_map(|folder| folder.look().err());
-        let unusable = unusable.and_then(|error| error.storage_fault());
         let places: Result<Vec<PathBuf>, StoreError> =
             self.upload_dirs.iter().map(|upload_dir| directory::check(upload_dir)).collect();
         let places = match places {
@@ -121,7 +120,8 @@ impl Disk {
             let name = database.file_name()?.display().to_string();
             Some(Place { name, space: Space::under(database.parent()?) })
         });
-        let fault = unusable.or(*self.fault());
+        let unusable_fault = unusable.as_ref().and_then(StoreError::storage_fault);
+        let fault = unusable_fault.or(*self.fault());
         let verdict = verdict(&uploads, messages.as_ref(), self.min_free_mb, fault);
         self.refuses_uploads.store(verdict.refuses_uploads, Relaxed);
         *self.unusable() = unusable;
@@ -129,7 +129,7 @@ impl Disk {
         verdict.reason.map_or(State::Ok, State::Down)
     }
 
-    fn unusable(&self) -> std::sync::MutexGuard<'_, Option<StorageFault>> {
+    fn unusable(&self) -> std::sync::MutexGuard<'_, Option<StoreError>> {
         self.unusable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

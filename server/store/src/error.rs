@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::fault::StorageFault;
-
 /// A call failed; nothing of it was kept.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -17,9 +15,6 @@ pub enum StoreError {
     /// Less is free than [`crate::Options::min_free_mb`] asks for.
     #[error("too little disk space is free")]
     LowDisk,
-    /// Files cannot be written, and why is known.
-    #[error("{0}")]
-    Storage(StorageFault),
     /// The database failed. Shared, because one failed commit answers many callers.
     #[error("database: {}", cause(.0))]
     Database(#[from] Arc<sqlx::Error>),

@@ -173,7 +173,6 @@ impl StoreError {
             Self::File { error, .. } => Some(StorageFault::of_file(error)),
             Self::Unanswered => Some(StorageFault::Unanswered),
             Self::LowDisk => Some(StorageFault::Full),
-            Self::Storage(fault) => Some(*fault),
             Self::Replaced(_) => Some(StorageFault::Replaced),
             Self::Moved(_) => Some(StorageFault::Moved),
             Self::Refused(_) => Some(StorageFault::Refused),
@@ -209,7 +208,6 @@ pub(crate) fn breaks_connection(error: &StoreError) -> bool {
         | StoreError::Busy(_)
         | StoreError::Closed
         | StoreError::LowDisk
-        | StoreError::Storage(_)
         | StoreError::Unanswered
         | StoreError::Migration(_)
         | StoreError::Encoding(_)

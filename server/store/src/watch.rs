@@ -306,8 +306,11 @@ mod tests {
         let pending = Pending::default();
         let watch = Watch { db: db.clone(), disk, lock: None, dependencies, pending };
         let mut watch = watch.begin().await;
-        let damaged = async { Err::<(), _>(StoreError::Storage(StorageFault::Damaged)) };
-        db.otherwise_in_time(damaged).await.expect_err("it is one");
+        // What SQLite says of a damaged page too.
+        let other = place.path().join("other.db");
+        std::fs::write(&other, [b'x'; 4096]).expect("write");
+        let attach = format!("ATTACH DATABASE '{}' AS other", other.display());
+        db.execute(db.query(attach)).await.expect_err("it is no database");
         assert!(db.is_damaged() && matches!(store.state(), State::Down(_)));
         let begun = Instant::now();
         while store.state() != State::Ok {

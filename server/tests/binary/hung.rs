@@ -82,6 +82,8 @@ fn a_hung_shard_is_noticed_and_no_request_hangs_with_it() {
 fn beyond_the_bound_a_connection_to_a_hung_shard_is_refused_with_an_answer() {
     let server = Server::throng(&["--shards", "1"], &[("THRONG_LIMITS__CONNECTIONS_MAX", "3")]);
     let open: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    // The kernel connects them before the shard accepts them.
+    std::thread::sleep(Duration::from_millis(300));
     let stopped = Stopped::thread(&server, "shard-0");
     let begun = Instant::now();
     for _ in 0..5 {

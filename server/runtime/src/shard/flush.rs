@@ -33,8 +33,9 @@ const SENDS_PER_LOOK: u32 = 16;
 const LONG_BYTES: usize = 64 * 1024;
 /// What is sent to such a pipe before the next has its turn.
 const LONG_PIECE_BYTES: usize = 256 * 1024;
-/// How long a turn sends to them while others wait.
-const LONG_NS_PER_TURN: u64 = 1_000_000;
+/// How long a turn sends to them: at least the first, and up to the second of what the others have left.
+const LONG_NS_MIN: u64 = 1_000_000;
+const LONG_NS_MAX: u64 = 8_000_000;
 
 /// How long a turn closes pipes.
 const CLOSING_NS_PER_TURN: u64 = 500_000;
@@ -79,9 +80,12 @@ impl<A: App> Worker<A> {
             return;
         }
         self.flush_at = None;
-        let so_far = self.config.clock.now().since(self.now);
-        self.flush_round(Group::Identified, (so_far * SENDING_SHARE).max(SENDING_NS_MIN));
-        self.flush_long();
+        let begun = self.config.clock.now();
+        let sending_ns = (begun.since(self.now) * SENDING_SHARE).max(SENDING_NS_MIN);
+        self.flush_round(Group::Identified, sending_ns);
+        let spent_ns = self.config.clock.now().since(begun);
+        let left_ns = sending_ns - spent_ns.min(sending_ns);
+        self.flush_long(left_ns.clamp(LONG_NS_MIN, LONG_NS_MAX));
         self.flush_round(Group::Anonymous, ANONYMOUS_NS_PER_TURN);
         // Those of which a piece was sent.
         self.take_dirty();
@@ -129,12 +133,12 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Sends a piece to each of the pipes for which much waits, in turn.
-    fn flush_long(&mut self) {
+    /// Sends a piece to each of the pipes for which much waits, in turn, for about so long.
+    fn flush_long(&mut self, most_ns: u64) {
         let begun = self.config.clock.now();
         while let Some(pipe) = self.dirty_long.pop_front() {
             self.flush_pipe(pipe, LONG_PIECE_BYTES);
-            if self.config.clock.now().since(begun) >= LONG_NS_PER_TURN {
+            if self.config.clock.now().since(begun) >= most_ns {
                 return;
             }
         }
