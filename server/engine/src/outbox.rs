@@ -198,7 +198,7 @@ struct PipeSlot {
     class: Class,
     /// Bytes that may wait, by its class.
     bound: u32,
-    /// Common bytes behind those of `pending`; empty while the pipe is blocked or deferred.
+    /// Common bytes behind those of `pending`; empty while the pipe is blocked.
     span: Span,
     pending: Option<Box<Pending>>,
 }
@@ -396,8 +396,8 @@ impl Outbox {
     #[inline]
     pub(crate) fn push_span(&mut self, pipe: PipeId, span: Span) {
         let Some(slot) = find(&mut self.slots, pipe) else { return };
-        if slot.is_blocked || slot.is_deferred {
-            // Its turn to be offered is an unknown number of turns away.
+        if slot.is_blocked || slot.is_deferred && span.len() >= SHARE_FROM_BYTES {
+            // Its turn to be offered is an unknown number of turns away. Small frames are cheapest as they are.
             return self.push_apart(pipe, span);
         }
         slot.mark_dirty(pipe, &mut self.dirty);
@@ -422,8 +422,13 @@ impl Outbox {
     #[cold]
     fn push_apart(&mut self, pipe: PipeId, span: Span) {
         let Some(slot) = find(&mut self.slots, pipe) else { return };
-        let pending = slot.pending.as_mut().expect("bytes wait for a pipe that is not offered");
+        let pending = slot.pending.get_or_insert_with(|| self.spares.take());
         let before = pending.copied;
+        if !slot.span.is_empty() {
+            let frames = self.apart.of(slot.span, &self.common);
+            pending.append_common(self.common.get(slot.span), frames, &mut self.shared);
+            self.common.release(&mut slot.span);
+        }
         let frames = self.apart.of(span, &self.common);
         pending.append_common(self.common.get(span), frames, &mut self.shared);
         self.held.change(slot.class, before, pending.copied);
@@ -503,7 +508,6 @@ impl Outbox {
 
     /// The pipe, which has something to send, is not offered in this turn. It must be offered later.
     pub fn defer(&mut self, pipe: PipeId) {
-        self.change(pipe, |_| {});
         if let Some(slot) = find(&mut self.slots, pipe) {
             slot.is_deferred = true;
         }
@@ -542,6 +546,7 @@ impl Outbox {
         if slot.pending.is_none() && slot.span.len() == count {
             // Most pipes have nothing of their own, and most sockets take all.
             slot.is_dirty = false;
+            slot.is_deferred = false;
             self.common.release(&mut slot.span);
             return Flushed::Empty;
         }
