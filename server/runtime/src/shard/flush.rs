@@ -33,9 +33,11 @@ const SENDS_PER_LOOK: u32 = 16;
 const LONG_BYTES: usize = 64 * 1024;
 /// What is sent to such a pipe before the next has its turn.
 const LONG_PIECE_BYTES: usize = 256 * 1024;
-/// How long a turn sends to them: at least the first, and up to the second of what the others have left.
+/// How long a turn sends to them: at least the first, and of what the others have left up to the second, or up to
+/// a multiple of its time so far: where all pipes are such, most of the time is for sending.
 const LONG_NS_MIN: u64 = 1_000_000;
 const LONG_NS_MAX: u64 = 8_000_000;
+const LONG_SHARE: u64 = 4;
 
 /// How long a turn closes pipes.
 const CLOSING_NS_PER_TURN: u64 = 500_000;
@@ -81,11 +83,12 @@ impl<A: App> Worker<A> {
         }
         self.flush_at = None;
         let begun = self.config.clock.now();
-        let sending_ns = (begun.since(self.now) * SENDING_SHARE).max(SENDING_NS_MIN);
+        let so_far = begun.since(self.now);
+        let sending_ns = (so_far * SENDING_SHARE).max(SENDING_NS_MIN);
         self.flush_round(Group::Identified, sending_ns);
         let spent_ns = self.config.clock.now().since(begun);
         let left_ns = sending_ns - spent_ns.min(sending_ns);
-        self.flush_long(left_ns.clamp(LONG_NS_MIN, LONG_NS_MAX));
+        self.flush_long(left_ns.clamp(LONG_NS_MIN, LONG_NS_MAX.max(so_far * LONG_SHARE)));
         self.flush_round(Group::Anonymous, ANONYMOUS_NS_PER_TURN);
         // Those of which a piece was sent.
         self.take_dirty();
