@@ -475,7 +475,7 @@ impl Outbox {
     }
 
     /// Bytes that wait for the pipe.
-    pub fn queued(&mut self, pipe: PipeId) -> usize {
+    pub(crate) fn queued(&mut self, pipe: PipeId) -> usize {
         self.slot(pipe).map_or(0, |slot| slot.waiting())
     }
 
@@ -504,6 +504,20 @@ impl Outbox {
     /// it may come until then.
     pub fn take_dirty(&mut self, into: &mut impl Extend<PipeId>) {
         into.extend(self.dirty.drain(..));
+    }
+
+    /// Whether large frames of more than `bytes` wait for the pipe.
+    pub fn has_large(&self, pipe: PipeId, bytes: usize) -> bool {
+        let slot = self.slots.get(pipe.slot as usize);
+        let slot = slot.filter(|slot| slot.generation == pipe.generation);
+        let Some(pending) = slot.and_then(|slot| slot.pending.as_ref()) else { return false };
+        let mut left = bytes;
+        pending.bytes > bytes
+            && pending.parts.iter().any(|part| {
+                let is_more = part.shared_bytes() > left;
+                left -= part.shared_bytes().min(left);
+                is_more
+            })
     }
 
     /// The pipe, which has something to send, is not offered in this turn. It must be offered later.

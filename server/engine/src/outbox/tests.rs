@@ -381,7 +381,9 @@ fn a_pipe_for_which_much_waits_is_offered_a_piece_at_a_time() {
     let texts: Vec<Vec<u8>> = (b'a'..b'h').map(|letter| frame(letter, 100).repeat(700)).collect();
     texts.iter().for_each(|text| outbox.push(PIPE, text));
     let large = Bytes::from(frame(b'L', 100).repeat(200));
+    assert!(!outbox.has_large(PIPE, 10_000), "all that waits is small");
     outbox.push_shared(PIPE, &large);
+    assert!(outbox.has_large(PIPE, 10_000) && !outbox.has_large(PIPE, 30_000));
     let (mut wire, most) = (Vec::new(), 30_000);
     loop {
         outbox.take_dirty(&mut Vec::new());

@@ -4,7 +4,7 @@
 //! in a round, and each send takes everything that was queued until then. Between the sends of a large
 //! room the shard goes on receiving: what comes then leaves with the rest of the round instead of
 //! waiting for its end. Pipes whose users are not known have a round, and a share of each turn, of their own.
-//! So have pipes for which much waits: one send to each of a hundred could take a hundred milliseconds.
+//! So have pipes for which many large frames wait: one send to each of a hundred could take a hundred milliseconds.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -29,7 +29,8 @@ const SENDING_NS_MIN: u64 = 250_000;
 /// Sends between two looks at the clock.
 const SENDS_PER_LOOK: u32 = 16;
 
-/// A pipe for which more waits is sent to after the others.
+/// A pipe for which more bytes of large frames wait is sent to after the others. Small frames are few bytes a member,
+/// and all that waits of them is best sent at once.
 const LONG_BYTES: usize = 64 * 1024;
 /// What is sent to such a pipe before the next has its turn.
 const LONG_PIECE_BYTES: usize = 256 * 1024;
@@ -122,7 +123,7 @@ impl<A: App> Worker<A> {
         let begun = self.config.clock.now();
         for sends in 1_u32.. {
             let Some(pipe) = self.dirty_of(group).pop_front() else { return }; // The round is over.
-            if self.shard.outbox().queued(pipe) > LONG_BYTES {
+            if self.shard.outbox().has_large(pipe, LONG_BYTES) {
                 self.shard.outbox().defer(pipe);
                 self.dirty_long.push_back(pipe);
             } else {
@@ -136,7 +137,7 @@ impl<A: App> Worker<A> {
         }
     }
 
-    /// Sends a piece to each of the pipes for which much waits, in turn, for about so long.
+    /// Sends a piece to each of the pipes for which many large frames wait, in turn, for about so long.
     fn flush_long(&mut self, most_ns: u64) {
         let begun = self.config.clock.now();
         while let Some(pipe) = self.dirty_long.pop_front() {

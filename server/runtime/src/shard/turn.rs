@@ -46,7 +46,7 @@ pub(super) struct Worker<A: App> {
     pub(super) ended_pipes: Vec<(PipeId, PipeEnd)>,
     /// Pipes that have bytes to send, in the order of their sends.
     pub(super) dirty: VecDeque<PipeId>,
-    /// Those for which much waits.
+    /// Those for which many large frames wait.
     pub(super) dirty_long: VecDeque<PipeId>,
     /// Those whose users are not known.
     pub(super) dirty_anonymous: VecDeque<PipeId>,
