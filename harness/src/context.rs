@@ -26,6 +26,9 @@ use crate::run::Run;
 /// How long nothing must arrive before a case concludes that nothing will.
 pub const QUIET: Duration = Duration::from_millis(200);
 
+/// A case that has the rooms of the target for longer hangs.
+const ROOMS_WAIT_MAX: Duration = Duration::from_secs(1_200);
+
 pub struct Context {
     pub run: Arc<Run>,
     pub combo: Combo,
@@ -372,7 +375,13 @@ impl Context {
         if is_first {
             // Other cases have the rooms first: that is not this one's time.
             const LOOK: Duration = Duration::from_millis(200);
+            let begun = Instant::now();
             while !pool.lend(LOOK) {
+                if begun.elapsed() > ROOMS_WAIT_MAX {
+                    return Err(Stop::Error(
+                        "another case does not give the rooms back".to_owned(),
+                    ));
+                }
                 self.transcript.note_pause(LOOK);
             }
             self.borrowed().rooms = Some(0);

@@ -57,6 +57,11 @@ impl Flood {
     fn is_limited(&self) -> bool {
         self.accepted < self.sent
     }
+
+    /// After this time the next event is accepted.
+    fn wait(&self) -> Duration {
+        self.retry_after.clamp(Duration::from_millis(1_500), Duration::from_secs(5))
+    }
 }
 
 /// Sends events without waiting: each is accepted, or refused for its rate, and the session stays open.
@@ -111,35 +116,30 @@ fn joins(room: u64, count: usize) -> impl Iterator<Item = (&'static str, Value)>
 fn rate_limit(context: &Context) -> Outcome {
     let (room, mut guest) = guest_in_room(context)?;
     let flood = limited_flood(&mut guest, messages(room, 400), AT_ONCE)?;
-    context.pause(flood.retry_after.clamp(Duration::from_millis(1_500), Duration::from_secs(5)));
+    context.pause(flood.wait());
     guest.say(room, "later")?;
     Ok(())
 }
 
 /// The default rates, as an exact server has them: what is there at once, and what comes back meanwhile.
 fn default_rates(context: &Context) -> Outcome {
-    let room = context.room()?;
-    for (what, rate, events) in [("messages", MESSAGES, 400), ("joins", JOINS, 150)] {
-        let mut guest = context.guest("guest")?;
-        let flood = if what == "joins" {
-            flood(&mut guest, joins(room, events))?
-        } else {
-            guest.join(room)?;
-            flood(&mut guest, messages(room, events))?
-        };
-        if !flood.is_limited() {
-            return skip(format!("{events} {what} at once are accepted: the limit is lifted"));
-        }
-        let least = rate.burst as usize;
-        // What was accepted last may have been sent when the last one was answered.
-        let most = (rate.burst + rate.per_s * flood.took.as_secs_f64()).ceil() as usize + 1;
-        require(
-            (least..=most).contains(&flood.accepted),
-            &format!("{least} to {most} {what}"),
-            || format!("{} are accepted in {:?}", flood.accepted, flood.took),
-        )?;
+    let (room, mut guest) = guest_in_room(context)?;
+    has_rate("messages", &MESSAGES, &flood(&mut guest, messages(room, 400))?)?;
+    let mut guest = context.guest("another")?;
+    has_rate("joins", &JOINS, &flood(&mut guest, joins(room, 150))?)
+}
+
+fn has_rate(what: &str, rate: &EventRate, flood: &Flood) -> Outcome {
+    let Flood { sent, accepted, took, .. } = flood;
+    if !flood.is_limited() {
+        return skip(format!("{sent} {what} at once are accepted: the limit is lifted"));
     }
-    Ok(())
+    let least = rate.burst as usize;
+    // What was accepted last may have been sent when the last one was answered.
+    let most = (rate.burst + rate.per_s * took.as_secs_f64()).ceil() as usize + 1;
+    require((least..=most).contains(accepted), &format!("{least} to {most} {what}"), || {
+        format!("{accepted} are accepted in {took:?}")
+    })
 }
 
 fn shared_rate(context: &Context) -> Outcome {
@@ -167,7 +167,7 @@ fn join_rate_limit(context: &Context) -> Outcome {
     let room = context.room()?;
     let mut guest = context.guest("guest")?;
     let flood = limited_flood(&mut guest, joins(room, 150), JOINS_AT_ONCE)?;
-    context.pause(flood.retry_after.clamp(Duration::from_millis(1_500), Duration::from_secs(5)));
+    context.pause(flood.wait());
     guest.join(room).map(drop)?;
     Ok(())
 }

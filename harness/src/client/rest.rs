@@ -18,9 +18,10 @@ static TURN: Mutex<()> = Mutex::new(());
 const LOOK: Duration = Duration::from_millis(100);
 const PUT_OFF_MAX: Duration = Duration::from_secs(61);
 
-/// How long to wait, as an answer 429 says.
-pub fn put_off(answer: &Response) -> Option<Duration> {
-    let after = answer.header("Retry-After").filter(|_| answer.status == 429)?;
+/// How long to wait, as an answer says that has no requests of the client left.
+fn put_off(answer: &Response) -> Option<Duration> {
+    let is_used_up = answer.header("X-RateLimit-Remaining") == Some("0");
+    let after = answer.header("Retry-After").filter(|_| answer.status == 429 && is_used_up)?;
     Some(Duration::from_secs(after.parse().ok()?).min(PUT_OFF_MAX))
 }
 
@@ -62,11 +63,18 @@ pub struct Rest {
 impl Rest {
     /// The answer. One that puts this client off (LIM-24) is waited for, as it says.
     pub fn call(&self, request: &Request<'_>) -> Result<Response, ClientError> {
-        let is_used_up = |answer: &Response| answer.header("X-RateLimit-Remaining") == Some("0");
-        let mut answer = self.call_at_once(request)?;
+        self.until_admitted(|| self.call_at_once(request))
+    }
+
+    /// The first answer that does not put this client off (LIM-24), or the last of many.
+    pub fn until_admitted<E>(
+        &self,
+        attempt: impl Fn() -> Result<Response, E>,
+    ) -> Result<Response, E> {
+        let mut answer = attempt()?;
         let mut turn = None;
         for _ in 0..PUT_OFFS_MAX {
-            let Some(wait) = put_off(&answer).filter(|_| is_used_up(&answer)) else { break };
+            let Some(wait) = put_off(&answer) else { break };
             // One request at a time waits for what becomes free.
             while turn.is_none() {
                 turn = TURN.try_lock().ok();
@@ -75,7 +83,7 @@ impl Rest {
                 }
             }
             self.log.pause(wait, "the target has too many requests of this client");
-            answer = self.call_at_once(request)?;
+            answer = attempt()?;
         }
         Ok(answer)
     }

@@ -131,9 +131,15 @@ impl Pending {
         }
     }
 
-    /// Adds common bytes, which several pipes take away when `frames` says so.
-    fn append_common(&mut self, bytes: &[u8], frames: Option<Bytes>, shared: &mut SharedFrames) {
-        let Some(frames) = frames else { return self.append(bytes) };
+    /// Adds common bytes: a copy of its own, or of many, one that the pipes of the room share.
+    fn append_common(
+        &mut self,
+        span: Span,
+        common: &Common,
+        apart: &mut Apart,
+        shared: &mut SharedFrames,
+    ) {
+        let Some(frames) = apart.of(span, common) else { return self.append(common.get(span)) };
         shared.hold(&frames);
         self.bytes += frames.len();
         self.parts.push_back(Part::SharedBatch(frames));
@@ -314,6 +320,11 @@ impl Outbox {
         self.held.of(class)
     }
 
+    fn pending(&self, pipe: PipeId) -> Option<&Pending> {
+        let slot = self.slots.get(pipe.slot as usize);
+        slot.filter(|slot| slot.generation == pipe.generation)?.pending.as_deref()
+    }
+
     /// Bytes of the large frames that pipes share; each counts once.
     pub(crate) fn held_shared(&self) -> usize {
         self.shared.bytes()
@@ -321,17 +332,12 @@ impl Outbox {
 
     /// As [`Outbox::held_by`], and those that it shares.
     pub(crate) fn held_by_with_shared(&self, pipe: PipeId) -> usize {
-        let slot = self.slots.get(pipe.slot as usize);
-        let slot = slot.filter(|slot| slot.generation == pipe.generation);
-        let pending = slot.and_then(|slot| slot.pending.as_ref());
-        pending.map_or(0, |pending| pending.copied + pending.shared())
+        self.pending(pipe).map_or(0, |pending| pending.copied + pending.shared())
     }
 
     /// Bytes that the pipe holds for itself alone.
     pub(crate) fn held_by(&self, pipe: PipeId) -> usize {
-        let slot = self.slots.get(pipe.slot as usize);
-        let slot = slot.filter(|slot| slot.generation == pipe.generation);
-        slot.and_then(|slot| slot.pending.as_ref()).map_or(0, |pending| pending.copied)
+        self.pending(pipe).map_or(0, |pending| pending.copied)
     }
 
     pub(crate) fn close(&mut self, pipe: PipeId) {
@@ -425,12 +431,10 @@ impl Outbox {
         let pending = slot.pending.get_or_insert_with(|| self.spares.take());
         let before = pending.copied;
         if !slot.span.is_empty() {
-            let frames = self.apart.of(slot.span, &self.common);
-            pending.append_common(self.common.get(slot.span), frames, &mut self.shared);
+            pending.append_common(slot.span, &self.common, &mut self.apart, &mut self.shared);
             self.common.release(&mut slot.span);
         }
-        let frames = self.apart.of(span, &self.common);
-        pending.append_common(self.common.get(span), frames, &mut self.shared);
+        pending.append_common(span, &self.common, &mut self.apart, &mut self.shared);
         self.held.change(slot.class, before, pending.copied);
         if pending.bytes > slot.bound as usize {
             slot.note_over(pipe, &mut self.over);
@@ -488,8 +492,7 @@ impl Outbox {
         let before = pending.copied;
         if !slot.span.is_empty() {
             // What comes now comes behind it.
-            let frames = self.apart.of(slot.span, &self.common);
-            pending.append_common(self.common.get(slot.span), frames, &mut self.shared);
+            pending.append_common(slot.span, &self.common, &mut self.apart, &mut self.shared);
             self.common.release(&mut slot.span);
         }
         edit(pending);
@@ -508,16 +511,8 @@ impl Outbox {
 
     /// Whether large frames of more than `bytes` wait for the pipe.
     pub fn has_large(&self, pipe: PipeId, bytes: usize) -> bool {
-        let slot = self.slots.get(pipe.slot as usize);
-        let slot = slot.filter(|slot| slot.generation == pipe.generation);
-        let Some(pending) = slot.and_then(|slot| slot.pending.as_ref()) else { return false };
-        let mut left = bytes;
-        pending.bytes > bytes
-            && pending.parts.iter().any(|part| {
-                let is_more = part.shared_bytes() > left;
-                left -= part.shared_bytes().min(left);
-                is_more
-            })
+        let Some(pending) = self.pending(pipe) else { return false };
+        pending.bytes > bytes && pending.shared() > bytes
     }
 
     /// The pipe, which has something to send, is not offered in this turn. It must be offered later.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::cases::images::{GIF, JPEG, PNG, WEBP};
 use crate::cases::prelude::*;
 use crate::client::http::Connection;
-use crate::client::rest::put_off;
 
 cases! {
     upload_image "rest.upload-image" ["REST-50", "REST-53", "REST-54", "REST-55", "REST-56"] over NONE needs CHAT
@@ -176,23 +175,17 @@ fn upload_asked(context: &Context) -> Outcome {
     Ok(())
 }
 
-/// The answer to what is sent, again while the target has too many requests of this client.
+/// The answer to what is sent on a connection of its own.
 fn upload_answer(
     context: &Context,
     wait: Duration,
     send: impl Fn(&mut Connection) -> Result<(), ClientError>,
-) -> Result<Response, Stop> {
-    loop {
+) -> Result<Response, ClientError> {
+    context.rest().until_admitted(|| {
         let mut connection = context.connection()?;
         send(&mut connection)?;
-        let response = connection.receive(wait)?;
-        match put_off(&response) {
-            Some(time) => {
-                context.log.pause(time, "the target has too many requests of this client")
-            }
-            None => return Ok(response),
-        }
-    }
+        connection.receive(wait)
+    })
 }
 
 fn uploads_apart(context: &Context) -> Outcome {
