@@ -15,11 +15,13 @@ use crate::client::open::Open;
 use crate::client::options::{Options, Transport};
 use crate::client::poller::Poller;
 use crate::client::rest::{Rest, User};
+use crate::client::shared::Shared;
 use crate::client::socket::Socket;
 use crate::client::target::Target;
 use crate::client::transcript::{Log, Transcript};
 use crate::client::websocket::RawSocket;
 use crate::combo::Combo;
+use crate::invariants::{self, Known, Received, Violation};
 use crate::outcome::{Outcome, Stop, fail};
 use crate::run::Run;
 
@@ -39,6 +41,10 @@ pub struct Context {
     steps: Arc<Mutex<Vec<String>>>,
     /// The case is about accounts, or about what a user has done before: it gets users of its own.
     needs_fresh_users: bool,
+    /// The case is about changes of avatars.
+    changes_avatars: bool,
+    /// The sessions of users that the case has opened, with their names in the transcript.
+    sessions: Mutex<Vec<(String, User, Arc<Shared>)>>,
     /// What goes back when the case is over.
     borrowed: Mutex<Borrowed>,
 }
@@ -79,6 +85,7 @@ impl Context {
         let is_of_users = |clause: &&str| OF_USERS.iter().any(|prefix| clause.starts_with(prefix));
         let mut context = Context::new(run, combo);
         context.needs_fresh_users = clauses.iter().any(is_of_users);
+        context.changes_avatars = clauses.contains(&"REST-58");
         context
     }
 
@@ -86,8 +93,18 @@ impl Context {
         let transcript = Transcript::default();
         let log = transcript.log("client");
         let node = run.next_node();
-        let (steps, borrowed) = (Arc::default(), Mutex::default());
-        Context { run, combo, transcript, log, node, steps, needs_fresh_users: false, borrowed }
+        Context {
+            run,
+            combo,
+            transcript,
+            log,
+            node,
+            steps: Arc::default(),
+            needs_fresh_users: false,
+            changes_avatars: false,
+            sessions: Mutex::default(),
+            borrowed: Mutex::default(),
+        }
     }
 
     pub fn steps(&self) -> Arc<Mutex<Vec<String>>> {
@@ -307,7 +324,30 @@ impl Context {
         if self.transcript.paused() > paused {
             self.run.note_limit_of_users();
         }
+        self.run.note_user(&user);
         Ok(user)
+    }
+
+    /// What holds for everything that the sessions of the case received.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn check_received(&self) -> Result<(), Violation> {
+        let mut sessions = self.sessions.lock().expect("no thread panics while it adds a session");
+        let received: Vec<Received> = sessions
+            .drain(..)
+            .map(|(label, user, shared)| Received {
+                label,
+                user,
+                events: shared.state().events.clone(),
+            })
+            .collect();
+        let known = Known {
+            users: &self.run.users(),
+            is_avatar_fixed: !self.changes_avatars,
+            is_version_unique: self.nodes() == 1 && self.run.node_switch.is_none(),
+        };
+        invariants::check(&received, &known)
     }
 
     fn borrowed(&self) -> MutexGuard<'_, Borrowed> {
@@ -337,7 +377,10 @@ impl Context {
         options: Options,
     ) -> Result<Chat, ClientError> {
         let log = self.transcript.log(label);
-        Chat::connect(&self.run.nodes[node], options, user, &log, self.wait())
+        let chat = Chat::connect(&self.run.nodes[node], options, user, &log, self.wait())?;
+        let mut sessions = self.sessions.lock().expect("no thread panics while it adds a session");
+        sessions.push((label.to_owned(), user.clone(), chat.socket.shared()));
+        Ok(chat)
     }
 
     /// A new user with one session.

@@ -37,6 +37,7 @@ pub mod combo;
 pub mod commands;
 pub mod context;
 pub mod demands;
+pub mod invariants;
 pub mod known;
 pub mod latency;
 pub mod mutants;

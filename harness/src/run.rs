@@ -1,8 +1,9 @@
 //! What all cases of one run share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::abuse::plan::Plan;
@@ -61,6 +62,8 @@ pub struct Run {
     pub others: Mutex<Vec<User>>,
     /// Makes names of this run differ from those of earlier runs against the same server.
     nonce: u64,
+    /// Everybody who was registered, by id.
+    registered: Mutex<BTreeMap<u64, User>>,
     users: AtomicU64,
     rooms: AtomicU64,
     contexts: AtomicUsize,
@@ -89,6 +92,7 @@ impl Run {
             abuse: None,
             others: Mutex::default(),
             nonce: since.as_micros() as u64 % 1_000_000_000_000,
+            registered: Mutex::default(),
             users: AtomicU64::new(0),
             // Anywhere in the range of room ids, far from the default rooms.
             rooms: AtomicU64::new(1_000_000 + since.as_millis() as u64 % 997_000_000),
@@ -118,6 +122,19 @@ impl Run {
             return Ok(reader.clone());
         }
         Ok(reader.insert(register()?).clone())
+    }
+
+    pub fn note_user(&self, user: &User) {
+        self.registered().insert(user.id, user.clone());
+    }
+
+    /// Everybody who was registered, by id.
+    pub fn users(&self) -> BTreeMap<u64, User> {
+        self.registered().clone()
+    }
+
+    fn registered(&self) -> MutexGuard<'_, BTreeMap<u64, User>> {
+        self.registered.lock().expect("no thread panics while it adds a user")
     }
 
     pub fn limits_users(&self) -> bool {

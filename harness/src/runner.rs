@@ -52,6 +52,7 @@ pub struct Report {
     pub name: String,
     pub case: String,
     pub combo: Option<String>,
+    /// The clause that is broken, where the case is about several and knows which, is the first.
     pub clauses: Vec<String>,
     pub level: String,
     pub verdict: Verdict,
@@ -247,7 +248,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
     let body = instance.case.run;
     thread::spawn(move || {
         // The receiver is gone when the case timed out.
-        let _ = done.send(body(&context));
+        let _ = done.send(body(&context).and_then(|()| Ok(context.check_received()?)));
     });
     let abusing = run.abuse.as_ref().filter(|_| instance.case.needs.contains(&Need::Abuse));
     let timeout = settings.timeout + abusing.map_or(Duration::ZERO, Plan::case_time);
@@ -288,12 +289,19 @@ fn report(
     let case = instance.case;
     let level = case.level();
     let mut expected = case.expects.to_owned();
+    let mut clauses: Vec<String> = case.clauses.iter().map(|&id| id.to_owned()).collect();
     let (mut observed, mut reason) = (None, None);
     let verdict = match outcome {
         Ok(()) => Verdict::Pass,
         Err(Stop::Fail { expected: precisely, observed: what }) => {
             if !precisely.is_empty() {
                 expected = precisely;
+            }
+            if let Some((broken, _)) = expected.split_once(": ")
+                && throng_spec::clause(broken).is_some()
+            {
+                clauses.retain(|id| id != broken);
+                clauses.insert(0, broken.to_owned());
             }
             observed = Some(what);
             if level == Level::Must { Verdict::Fail } else { Verdict::Warn }
@@ -311,7 +319,7 @@ fn report(
         name: instance.name(),
         case: case.id.to_owned(),
         combo: instance.combo.map(|combo| combo.to_string()),
-        clauses: case.clauses.iter().map(|&id| id.to_owned()).collect(),
+        clauses,
         level: level_name(level).to_owned(),
         verdict,
         known_failing,

@@ -7,7 +7,7 @@ pub mod options;
 pub mod poller;
 mod readers;
 pub mod rest;
-mod shared;
+pub mod shared;
 pub mod socket;
 pub mod state;
 pub mod target;

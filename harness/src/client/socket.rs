@@ -84,6 +84,11 @@ impl Socket {
         Ok(socket)
     }
 
+    /// What the session has received stays here when it is over.
+    pub fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     pub fn open(&self) -> Open {
         self.shared.state().open.clone().unwrap_or_default()
     }

@@ -12,6 +12,7 @@ use super::script::{End, Mode, ROOMS, Script, Step};
 use super::{Broken, Play};
 use crate::client::chat::message;
 use crate::context::Context;
+use crate::invariants;
 use crate::together::together;
 
 pub fn play(context: &Context, script: &Script, timeout: Duration) -> Play<()> {
@@ -21,7 +22,11 @@ pub fn play(context: &Context, script: &Script, timeout: Duration) -> Play<()> {
     let down = std::mem::take(&mut stage.down);
     let revived: Vec<Play<()>> =
         down.into_iter().map(|node| command(context, "up", node)).collect();
-    outcome.and(revived.into_iter().collect())
+    outcome.and(revived.into_iter().collect::<Play<()>>())?;
+    // What holds whatever the script.
+    context.check_received().map_err(|invariants::Violation { clause, expected, observed }| {
+        violation(clause, expected, observed)
+    })
 }
 
 fn all_steps(stage: &mut Stage<'_>, script: &Script) -> Play<()> {
