@@ -25,6 +25,9 @@ pub async fn run(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>) -> anyhow::
     let mut start_ns = context.shared.times.start_ns.load(Ordering::Acquire);
     for phase in scenario.timeline() {
         alarm.until(start_ns).await?;
+        if context.shared.stage() != Stage::Running {
+            break;
+        }
         let end_ns = start_ns + nanos(phase.duration_s);
         act(&context, &clients, &phase, (start_ns, end_ns), &alarm, &mut rng).await?;
         alarm.until(end_ns).await?;

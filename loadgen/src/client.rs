@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd as _, RawFd};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -38,6 +39,9 @@ pub struct Client {
     /// How the connection ended, for the client's own task, which sleeps meanwhile.
     ended: RefCell<Option<Ended>>,
     sleeper: RefCell<Option<Waker>>,
+    /// Why the attempt to reach the rooms is given up, for the client's own task.
+    given_up: RefCell<Option<Ended>>,
+    attempting: RefCell<Option<Waker>>,
     /// When to come back after the connection ended; `None`: stay away.
     pub comeback_ns: Cell<Option<u64>>,
     /// Slow reader: bytes per second it takes.
@@ -61,6 +65,8 @@ impl Client {
             is_read_apart: Cell::new(false),
             ended: RefCell::new(None),
             sleeper: RefCell::new(None),
+            given_up: RefCell::new(None),
+            attempting: RefCell::new(None),
             comeback_ns: Cell::new(None),
             slow: Cell::new(None),
             is_started: Cell::new(false),
@@ -96,6 +102,34 @@ impl Client {
         self.is_online() && self.comeback_ns.get().is_some_and(|at_ns| at_ns <= now_ns)
     }
 
+    /// Runs `attempt` until it ends or is given up.
+    pub async fn unless_given_up<T>(
+        &self,
+        attempt: impl Future<Output = Result<T, Ended>>,
+    ) -> Result<T, Ended> {
+        let mut attempt = pin!(attempt);
+        poll_fn(|task| {
+            if let Some(ended) = self.given_up.borrow_mut().take() {
+                return Poll::Ready(Err(ended));
+            }
+            let polled = attempt.as_mut().poll(task);
+            if polled.is_pending() {
+                *self.attempting.borrow_mut() = Some(task.waker().clone());
+            }
+            polled
+        })
+        .await
+    }
+
+    /// The server took too long; the client's own task ends its connection.
+    pub fn give_up(&self, ended: Ended) {
+        self.cut();
+        *self.given_up.borrow_mut() = Some(ended);
+        if let Some(attempting) = self.attempting.borrow_mut().take() {
+            attempting.wake();
+        }
+    }
+
     /// Due to come, on its way, or back again in a moment: rosters cannot be at rest yet.
     pub fn is_awaited(&self) -> bool {
         self.comeback_ns.get().is_some() || self.session.borrow().is_arriving()
@@ -119,6 +153,8 @@ impl Client {
 
     /// The connection has ended.
     pub fn disconnect(&self, context: &Context) {
+        self.given_up.take();
+        self.is_connecting.set(false);
         self.release_slot(context);
         self.attach(-1);
         self.is_flushing.set(false);

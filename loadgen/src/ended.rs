@@ -9,6 +9,8 @@ pub enum Ended {
     Malformed(&'static str),
     /// The server refused: HTTP status, CONNECT error, refused join.
     Refused(String),
+    /// What was not answered within `connect.timeout_ms`, and that time.
+    Timeout(&'static str, u64),
 }
 
 impl Ended {
@@ -22,6 +24,7 @@ impl Ended {
             Self::EngineClose => "closed: engine".into(),
             Self::Malformed(what) => format!("malformed: {what}"),
             Self::Refused(what) => format!("refused: {what}"),
+            Self::Timeout(what, ms) => format!("timeout: {what} was not answered within {ms} ms"),
         }
     }
 }

@@ -66,7 +66,7 @@ async fn live(context: Rc<Context>, client: Rc<Client>, mut due_ns: u64) {
     loop {
         client.session.borrow_mut().due_ns = Some(due_ns);
         client.comeback_ns.set(None);
-        let ended = match attempt(&context, &client).await {
+        let ended = match client.unless_given_up(attempt(&context, &client)).await {
             Ok(never) => match never {},
             Err(ended) => ended,
         };
@@ -116,7 +116,11 @@ fn end(context: &Rc<Context>, client: &Rc<Client>, ended: &Ended) {
 /// One connection, from its first packet to its end.
 async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallible, Ended> {
     let started_ns = now_ns();
-    client.session.borrow_mut().started_ns = started_ns;
+    {
+        let mut session = client.session.borrow_mut();
+        session.started_ns = started_ns;
+        session.on_the_way_ns = Some(started_ns);
+    }
     context.local.borrow_mut().stats.first_attempt_ns.get_or_insert(started_ns);
     let seat = client.session.borrow().seat.clone();
     let path = engine_path(context, &seat, "websocket");
@@ -126,6 +130,7 @@ async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallibl
     let target = target(context, &seat);
     let stream = connect(context, &seat).await?;
     count_connect(context, client);
+    client.session.borrow_mut().state = State::ExpectOpen;
     client.attach(stream.as_raw_fd());
     let mut http = Http::new(stream, target);
     let poll = engine_path(context, &seat, "polling");

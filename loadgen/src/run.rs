@@ -22,6 +22,11 @@ use crate::stats::{Counters, Interval, ThreadResult};
 use crate::target::Target;
 use crate::{thread, users, verdict};
 
+/// Why a run ends before its first message.
+const NOBODY_JOINED: &str = "no client could join";
+/// How long the clients' threads take to notice a timeout.
+const NOTICE_NS: u64 = 300_000_000;
+
 /// Set from outside to end the run early.
 #[derive(Clone, Default)]
 pub struct Interrupt(pub Arc<AtomicBool>);
@@ -112,7 +117,9 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     } else {
         (ProcSample::default(), ProcSample::default())
     };
-    conductor.drain();
+    if stopped_by.as_deref() != Some(NOBODY_JOINED) {
+        conductor.drain();
+    }
     shared.enter_stage(Stage::Done);
 
     let mut counters = Counters::default();
@@ -182,8 +189,10 @@ impl Conductor {
         } else {
             0.0
         };
-        let deadline_ns =
-            now_ns() + nanos(pace_s) + scenario.connect.timeout_ms.saturating_mul(2_000_000);
+        let timeout_ns = scenario.connect.timeout_ms.saturating_mul(1_000_000);
+        // The first client starts at once: if it has given up and nobody is in, nobody will be.
+        let first_ns = now_ns().saturating_add(timeout_ns).saturating_add(NOTICE_NS);
+        let deadline_ns = first_ns.saturating_add(nanos(pace_s)).saturating_add(timeout_ns);
         loop {
             self.pause(Duration::from_millis(5));
             if self.interrupt.is_set() {
@@ -195,12 +204,15 @@ impl Conductor {
             if self.shared.gauges.iter().all(|g| g.connected.load(Ordering::Acquire)) {
                 break;
             }
-            if now_ns() > deadline_ns {
+            let is_hopeless = now_ns() > first_ns
+                && self.shared.sum(|gauges| &gauges.failed) > 0
+                && self.shared.sum(|gauges| &gauges.joined) == 0;
+            if is_hopeless || now_ns() > deadline_ns {
                 break;
             }
         }
         match self.shared.sum(|gauges| &gauges.joined) {
-            0 => Some("no client could join".into()),
+            0 => Some(NOBODY_JOINED.into()),
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ use nix::unistd::{Pid, gettid};
 use crate::client::{Client, READ_BYTES};
 use crate::clock::{SECOND_NS, now_ns};
 use crate::context::Context;
+use crate::ended::Ended;
 use crate::readiness::Readiness;
 use crate::samples::Metric;
 use crate::scenario::Mode;
@@ -126,7 +127,10 @@ async fn drive(
         if client.is_awaited() {
             local.stats.counters.absent += 1;
             let state = client.session.borrow().state;
-            local.stats.error(&format!("not back at the end: {state:?}"));
+            local.stats.error(&format!(
+                "not in its rooms at the end: {} was not answered",
+                state.awaited()
+            ));
         }
         let mut turn = context.turn(&mut local);
         client.session.borrow_mut().settle(&mut turn);
@@ -220,6 +224,7 @@ async fn tend(context: Rc<Context>, clients: Rc<Vec<Rc<Client>>>, intervals: Sen
             shipped_ns = now_ns;
         }
     }
+    context.slots.close();
 }
 
 /// Stores how many clients have joined, for the main thread.
@@ -237,19 +242,20 @@ fn rest(context: &Context) -> Duration {
     Duration::from_nanos(left_ns.min(SECOND_NS / 10))
 }
 
-/// Pings where the client must, and gives up handshakes that take too long and connections that the
-/// server keeps.
+/// Pings where the client must, and gives up clients that take too long to be in their rooms and
+/// connections that the server keeps.
 fn watch(context: &Rc<Context>, clients: &[Rc<Client>], now_ns: u64) {
     let timeout_ns = context.shared.scenario.connect.timeout_ms * 1_000_000;
-    for client in clients.iter().filter(|client| client.is_online()) {
+    for client in clients.iter().filter(|client| client.is_started.get()) {
         let mut session = client.session.borrow_mut();
         if session.ping_due_ns <= now_ns {
             session.ping_if_due(now_ns);
             client.flush(context, &mut session);
         }
-        if session.state < State::ExpectJoin && session.started_ns + timeout_ns < now_ns {
-            context.local.borrow_mut().stats.error("timeout: handshake");
-            client.cut();
+        if session.on_the_way_ns.is_some_and(|since_ns| since_ns + timeout_ns < now_ns) {
+            session.on_the_way_ns = None;
+            let timeout_ms = context.shared.scenario.connect.timeout_ms;
+            client.give_up(Ended::Timeout(session.state.awaited(), timeout_ms));
         } else if client.is_kept(now_ns) {
             context.local.borrow_mut().stats.error("timeout: close");
             client.cut();

@@ -28,6 +28,7 @@ pub use turn::{Local, Turn};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
+    /// Without a connection, or on its way to one.
     Offline,
     ExpectUpgrade,
     /// Upgrading from polling: the probe is out.
@@ -38,10 +39,28 @@ pub enum State {
     Joined,
 }
 
+impl State {
+    /// What the server has to answer for the client to go on.
+    #[must_use]
+    pub fn awaited(self) -> &'static str {
+        match self {
+            Self::Offline => "the TCP connection",
+            Self::ExpectUpgrade => "the WebSocket upgrade",
+            Self::ExpectProbe => "the probe of the upgrade",
+            Self::ExpectOpen => "the Engine.IO handshake",
+            Self::ExpectConnect => "the Socket.IO CONNECT",
+            Self::ExpectJoin => "the join of a room",
+            Self::Joined => "the leave of a room",
+        }
+    }
+}
+
 pub struct Session {
     pub seat: Seat,
     pub state: State,
     pub started_ns: u64,
+    /// Since when the client is on its way into its rooms; none once it is there.
+    pub on_the_way_ns: Option<u64>,
     /// When the client was due to come, until it has arrived.
     pub due_ns: Option<u64>,
     /// It was here before.
@@ -83,6 +102,7 @@ impl Session {
             seat,
             state: State::Offline,
             started_ns: 0,
+            on_the_way_ns: None,
             due_ns: None,
             is_back: false,
             asked_ns: 0,
@@ -225,6 +245,7 @@ impl Session {
 
     fn arrived(&mut self, turn: &mut Turn<'_>) {
         self.state = State::Joined;
+        self.on_the_way_ns = None;
         let stats = &mut turn.local.stats;
         stats.arrived += 1;
         stats.last_join_ns = turn.now_ns;
@@ -258,12 +279,13 @@ impl Session {
 
     /// Leaves every room joined, to join again once the server answered.
     pub fn leave_and_return(&mut self, turn: &Turn<'_>) {
-        self.is_returning = true;
         for index in 0..self.memberships.len() {
             let membership = &mut self.memberships[index];
             if membership.stage != Stage::In {
                 continue;
             }
+            self.is_returning = true;
+            self.on_the_way_ns = Some(turn.now_ns);
             membership.start_leaving(turn.shared);
             let room = membership.room_number(turn.shared);
             let id = self.requests.ask(turn.now_ns, Asked::Leave(index));
@@ -310,6 +332,8 @@ impl Session {
         }
         turn.local.stats.arrived -= u64::from(self.state == State::Joined);
         self.state = State::Offline;
+        self.on_the_way_ns = None;
+        self.is_returning = false;
         self.requests.clear();
         self.carry = Vec::new();
         self.fragment = Vec::new();
@@ -342,6 +366,7 @@ impl Session {
                 if self.is_returning && self.memberships.iter().all(|m| m.stage == Stage::Out) {
                     self.is_returning = false;
                     self.state = State::ExpectJoin;
+                    self.on_the_way_ns = Some(turn.now_ns);
                     turn.local.stats.arrived -= 1;
                     for index in 0..self.memberships.len() {
                         self.join(turn, index);
