@@ -11,7 +11,7 @@ enum Better {
 }
 
 /// (SLO name, title, better, whether a change for the worse is a regression).
-const ROWS: [(&str, &str, Better, bool); 16] = [
+const ROWS: [(&str, &str, Better, bool); 17] = [
     ("deliveries_per_s", "deliveries/s", Better::More, true),
     ("publishes_per_s", "publishes/s", Better::More, false),
     ("completeness", "completeness", Better::More, true),
@@ -28,6 +28,7 @@ const ROWS: [(&str, &str, Better, bool); 16] = [
     ("server.rss_per_connection_bytes", "server RSS/connection B", Better::Less, true),
     ("duplicated", "duplicated", Better::Less, true),
     ("out_of_order", "out of order", Better::Less, true),
+    ("order_violations", "order violations", Better::Less, true),
 ];
 
 pub struct Comparison {
@@ -49,7 +50,8 @@ pub fn compare(a: &Report, b: &Report, threshold: f64) -> Comparison {
             Better::More => -change,
         };
         // Anything below 1 in completeness, or above 0 in faults, is worse whatever the threshold.
-        let is_exact = matches!(name, "completeness" | "duplicated" | "out_of_order");
+        let is_exact =
+            matches!(name, "completeness" | "duplicated" | "out_of_order" | "order_violations");
         let is_worse = is_judged && (worse > threshold || is_exact && worse > 0.0);
         let change = format!("{:+.1}%", change * 100.0);
         let mark = if is_worse { "worse" } else { "" };

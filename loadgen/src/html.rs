@@ -44,10 +44,11 @@ fn write(reports: &[&Report], table: Option<&str>, html: &mut String) -> std::fm
         } else {
             writeln!(
                 html,
-                "<p class=\"ok\"><b>{} is valid.</b> Stopped by {}; completeness {:.6}.</p>",
+                "<p class=\"ok\"><b>{} is valid.</b> Stopped by {}; completeness {:.6}; {} order violations.</p>",
                 escape(&report.name),
                 escape(&report.stopped_by),
-                report.completeness
+                report.completeness,
+                report.counters.order_violations
             )?;
         }
     }

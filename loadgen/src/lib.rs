@@ -31,8 +31,10 @@ pub mod shared;
 mod ended;
 mod http;
 mod ledger;
+pub mod order;
 mod packets;
 mod publisher;
+mod ranking;
 mod readiness;
 
 pub mod arrivals;

@@ -37,6 +37,7 @@ pub fn merge(reports: &[Report]) -> anyhow::Result<Report> {
         for (kind, count) in &report.errors {
             *merged.errors.entry(kind.clone()).or_insert(0) += count;
         }
+        merged.order_mismatches.extend(report.order_mismatches.iter().cloned());
         let part = report.samples();
         for (metric, _) in METRICS {
             samples.of_mut(metric).add(part.of(metric))?;

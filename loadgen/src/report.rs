@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::order::Mismatch;
 use crate::samples::{METRICS, Metric, Samples, Sparse, sparse};
 use crate::scenario::Scenario;
 use crate::slo::{Outcome, Slo};
@@ -114,6 +115,9 @@ pub struct Report {
     pub completeness: f64,
     #[serde(flatten)]
     pub counters: Counters,
+    /// The first violations of the order of each room.
+    #[serde(default)]
+    pub order_mismatches: Vec<Mismatch>,
     pub errors: BTreeMap<String, u64>,
     /// Delivery latency; the others are in `latencies_us`.
     pub latency_us: Percentiles,

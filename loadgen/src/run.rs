@@ -26,6 +26,8 @@ use crate::{thread, users, verdict};
 const NOBODY_JOINED: &str = "no client could join";
 /// How long the clients' threads take to notice a timeout.
 const NOTICE_NS: u64 = 300_000_000;
+/// Violations of the order of rooms that a report describes.
+const MISMATCHES_MAX: usize = 100;
 
 /// Set from outside to end the run early.
 #[derive(Clone, Default)]
@@ -147,6 +149,14 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     }
     conductor.collect();
     conductor.live.finish();
+    for (room, number) in shared.rooms.iter().zip(shared.scenario.first_room..) {
+        let Some(order) = &room.order else { continue };
+        let judgement = order.judge(number);
+        counters.order_violations += judgement.violations;
+        counters.order_compared += judgement.compared;
+        report.order_mismatches.extend(judgement.mismatches);
+    }
+    report.order_mismatches.truncate(MISMATCHES_MAX);
 
     report.finished_unix_s =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, O
 use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::SECOND_NS;
+use crate::order::Order;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::target::Target;
@@ -61,6 +62,8 @@ pub struct Room {
     pub published: Vec<AtomicU32>,
     /// Messages acknowledged in an unbroken row from the first, per publisher.
     pub acked: Vec<AtomicU32>,
+    /// The order of all publishers' messages; of one publisher's the ledgers say all there is to say.
+    pub order: Option<Box<Order>>,
     /// Numbers the server refused, per publisher.
     refused: Mutex<HashMap<u16, Vec<u32>>>,
     /// Sessions in the room, per user.
@@ -77,6 +80,7 @@ impl Room {
         Self {
             published: counters(),
             acked: counters(),
+            order: (publishers > 1).then(Box::default),
             refused: Mutex::default(),
             present: Mutex::default(),
             online: AtomicU32::new(0),

@@ -37,6 +37,13 @@ counters! {
     duplicated,
     /// Delivered, but after a later message of the same publisher.
     out_of_order,
+    /// Messages that a member received in another order than the members around it, in rooms with several
+    /// publishers: once per member and message.
+    #[serde(default)]
+    order_violations,
+    /// Messages of such rooms whose place in the order of the room is known.
+    #[serde(default)]
+    order_compared,
     /// Delivered, but slower than `late_after_ms`.
     late,
     /// Deliveries of messages published while the member was joining or leaving: allowed, not owed.

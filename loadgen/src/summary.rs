@@ -38,6 +38,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         ("missing", counters.missing),
         ("duplicated", counters.duplicated),
         ("out of order", counters.out_of_order),
+        ("order violations", counters.order_violations),
         ("late", counters.late),
         ("outside membership", counters.outside_membership),
         ("never published", counters.unknown),
@@ -53,6 +54,21 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     if !faults.is_empty() {
         let list: Vec<_> = faults.iter().map(|(name, count)| format!("{count} {name}")).collect();
         writeln!(out, "faults      {}", list.join(", "))?;
+    }
+    if counters.order_compared > 0 {
+        writeln!(
+            out,
+            "order       {} violations among {} messages of rooms with several publishers",
+            counters.order_violations, counters.order_compared
+        )?;
+    }
+    for mismatch in report.order_mismatches.iter().take(5) {
+        let client = mismatch.client.map_or(String::new(), |client| format!(", client {client}"));
+        writeln!(
+            out,
+            "order       room {} at {}: {} before {} (publisher/number) for {} members{client}",
+            mismatch.room, mismatch.position, mismatch.first, mismatch.then, mismatch.members
+        )?;
     }
     for (kind, count) in &report.errors {
         writeln!(out, "error       {count} × {kind}")?;

@@ -81,6 +81,43 @@ fn reordering_is_reported_as_reordering() {
     check(&spoiled(Fault::Swap(30), ""), 0.0, 0.0, 30.0, 0);
 }
 
+/// Ten clients, of which one is behind a proxy that spoils its deliveries; five publishers
+/// take turns, so that two messages in a row are of different ones.
+fn spoiled_for_one(fault: Fault) -> Outcome {
+    let (_server, url) = server::start(Options::default());
+    let through_proxy = proxy::start(&url, fault);
+    let straight = format!("'{url}', ").repeat(9);
+    let scenario = format!(
+        "targets = [{straight}'{through_proxy}']\nclients = 10\npublishers = 5\nduration_s = 2.0\n\
+         warmup_s = 0.01\ndrain_s = 5.0\n[load]\nrate = 50.0\n{LENIENT}"
+    );
+    run("", &scenario, &["--slo", "order_violations=0"])
+}
+
+#[test]
+fn messages_of_two_publishers_that_one_member_receives_the_other_way_round_are_order_violations() {
+    let outcome = spoiled_for_one(Fault::Swap(30));
+    let text = &outcome.summary;
+    assert_eq!(outcome.number("missing"), 0.0, "{text}");
+    assert_eq!(outcome.number("out_of_order"), 0.0, "{text}");
+    assert_eq!(outcome.number("order_violations"), 3.0, "{text}");
+    assert_eq!(outcome.number("order_compared"), 100.0, "{text}");
+    let mismatches = outcome.report["order_mismatches"].as_array().unwrap();
+    assert_eq!(mismatches.len(), 3, "{text}");
+    assert!(mismatches.iter().all(|one| one["room"] == 1 && one["members"] == 1), "{text}");
+    assert!(text.contains("order       3 violations among 100 messages"), "{text}");
+    assert_eq!(outcome.code, 4, "{text}");
+}
+
+#[test]
+fn what_one_member_misses_is_no_order_violation() {
+    let outcome = spoiled_for_one(Fault::Lose(10));
+    let text = &outcome.summary;
+    assert_eq!(outcome.number("missing"), 10.0, "{text}");
+    assert_eq!(outcome.number("order_violations"), 0.0, "{text}");
+    assert_eq!(outcome.number("order_compared"), 100.0, "{text}");
+}
+
 #[test]
 fn a_slow_path_shows_in_every_percentile() {
     let outcome = spoiled(Fault::Delay(Duration::from_millis(60)), "late_after_ms = 50");

@@ -19,7 +19,14 @@ fn check_accounts(outcome: &Outcome) {
     assert_eq!(outcome.code, 0, "{text}");
     assert_eq!(outcome.number("missing"), 0.0, "{text}");
     assert_eq!(outcome.number("expected"), outcome.number("delivered"), "{text}");
-    for fault in ["duplicated", "out_of_order", "unknown", "outside_membership", "unconverged"] {
+    for fault in [
+        "duplicated",
+        "out_of_order",
+        "order_violations",
+        "unknown",
+        "outside_membership",
+        "unconverged",
+    ] {
         assert_eq!(outcome.number(fault), 0.0, "{fault}\n{text}");
     }
     assert_eq!(outcome.report["errors"], serde_json::json!({}), "{text}");

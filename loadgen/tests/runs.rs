@@ -15,7 +15,14 @@ fn check_complete(outcome: &support::Outcome, server: &server::Server) {
     assert!(outcome.number("published") > 0.0, "{text}");
     assert_eq!(outcome.number("expected"), outcome.number("delivered"), "{text}");
     assert_eq!(outcome.number("completeness"), 1.0, "{text}");
-    for fault in ["missing", "duplicated", "out_of_order", "unknown", "outside_membership"] {
+    for fault in [
+        "missing",
+        "duplicated",
+        "out_of_order",
+        "order_violations",
+        "unknown",
+        "outside_membership",
+    ] {
         assert_eq!(outcome.number(fault), 0.0, "{fault}\n{text}");
     }
     assert_eq!(outcome.report["errors"], serde_json::json!({}), "{text}");

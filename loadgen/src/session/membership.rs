@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::turn::Turn;
 use crate::ledger::{Ledger, Seen};
+use crate::order::Place;
 use crate::shared::Shared;
 use crate::stamp::Stamp;
 use crate::stats::Counters;
@@ -21,6 +22,8 @@ pub struct Membership {
     pub room: u16,
     pub stage: Stage,
     ledger: Ledger,
+    /// Where it is in the room's order.
+    place: Place,
     /// When the join was answered.
     entered_ns: u64,
     /// Leaving: messages acknowledged before the leave was sent must still come.
@@ -44,6 +47,7 @@ impl Membership {
             room,
             stage: Stage::Out,
             ledger: Ledger::default(),
+            place: Place::default(),
             entered_ns: 0,
             owed_until: Vec::new(),
             online: None,
@@ -56,10 +60,11 @@ impl Membership {
     }
 
     /// The join is answered: everything published from now on is owed.
-    pub fn enter(&mut self, turn: &mut Turn<'_>, user: u32) {
+    pub fn enter(&mut self, turn: &mut Turn<'_>, user: u32, client: u32) {
         let room = &turn.shared.rooms[usize::from(self.room)];
         self.stage = Stage::In;
         self.ledger = Ledger::open(room.counts());
+        self.place = room.order.as_ref().map_or_else(Place::default, |order| order.join(client));
         self.entered_ns = turn.now_ns;
         room.enter(user, turn.now_ns);
         turn.local.stats.counters.joins += 1;
@@ -116,6 +121,9 @@ impl Membership {
             let seen = self.ledger.next(publisher);
             counters.unknown += u64::from(seen.saturating_sub(published[at]));
         }
+        if let Some(order) = &room.order {
+            order.leave(&mut self.place);
+        }
         self.ledger = Ledger::default();
         self.stage = Stage::Out;
         self.online = None;
@@ -123,7 +131,7 @@ impl Membership {
 
     /// Enters one delivery into the account; true if it was owed and is the first of its number.
     #[inline]
-    pub fn deliver(&mut self, counters: &mut Counters, stamp: &Stamp) -> bool {
+    pub fn deliver(&mut self, shared: &Shared, counters: &mut Counters, stamp: &Stamp) -> bool {
         let seen = match self.stage {
             Stage::In | Stage::Leaving => self.ledger.see(stamp.publisher, stamp.n),
             Stage::Joining => Seen::Edge,
@@ -142,7 +150,11 @@ impl Membership {
             Seen::Edge => counters.edge += 1,
             Seen::Unknown => counters.unknown += 1,
         }
-        matches!(seen, Seen::InOrder | Seen::Gap | Seen::OutOfOrder)
+        let is_delivered = matches!(seen, Seen::InOrder | Seen::Gap | Seen::OutOfOrder);
+        if is_delivered && let Some(order) = &shared.rooms[usize::from(self.room)].order {
+            order.see(&mut self.place, stamp.publisher, stamp.n);
+        }
+        is_delivered
     }
 
     /// Deliveries still owed.

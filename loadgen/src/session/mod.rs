@@ -150,7 +150,7 @@ impl Session {
             counters.outside_membership += 1;
             return;
         };
-        if !membership.deliver(counters, &stamp) {
+        if !membership.deliver(turn.shared, counters, &stamp) {
             return;
         }
         if turn.measured.contains(turn.now_ns) {
@@ -296,7 +296,7 @@ impl Session {
 
     /// The join of a room is answered.
     fn entered(&mut self, turn: &mut Turn<'_>, index: usize) {
-        self.memberships[index].enter(turn, self.seat.user);
+        self.memberships[index].enter(turn, self.seat.user, self.seat.client);
         if self.memberships.iter().all(|m| m.stage == Stage::In) {
             self.arrived(turn);
         }
