@@ -162,7 +162,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     harness.arg("--junit").arg(report.with_extension("xml"));
     harness.arg("--html").arg(report.with_extension("html"));
     harness.arg("--scripts").arg(target().join("artifacts").join("harness-scripts"));
-    if plan.nodes > 1 {
+    if !plan.abused {
         harness.arg("--node-command").arg(Nodes::command()).env("NODES", nodes.dir());
     }
     if *abused {

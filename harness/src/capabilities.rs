@@ -24,6 +24,10 @@ pub enum Need {
     Nodes,
     /// Permission to kill nodes and start them again.
     NodeCommand,
+    /// Permission to kill the target, which is one node, and start it again.
+    Restart,
+    /// A target that nobody else uses: the case runs when no other does.
+    Rest,
     /// Permission to abuse the target.
     Abuse,
 }
@@ -36,6 +40,8 @@ pub const UPGRADE: &[Need] = &[Need::Upgrade];
 pub const UPGRADE_AND_CHAT: &[Need] = &[Need::Upgrade, Need::Chat];
 pub const NODES: &[Need] = &[Need::Chat, Need::Nodes];
 pub const NODE_COMMAND: &[Need] = &[Need::Chat, Need::Nodes, Need::NodeCommand];
+pub const RESTART: &[Need] = &[Need::Chat, Need::Restart];
+pub const REST: &[Need] = &[Need::Chat, Need::Rest];
 pub const ABUSE: &[Need] = &[Need::Chat, Need::Abuse];
 
 /// What the probe looks for, and `--require` names.
@@ -152,9 +158,9 @@ impl Capabilities {
             Need::Application if !self.chat && !self.echo => {
                 Some("the target answers none of the events that the harness knows".to_owned())
             }
-            Need::Upgrade | Need::Chat | Need::Echo | Need::Application => None,
+            Need::Upgrade | Need::Chat | Need::Echo | Need::Application | Need::Rest => None,
             // Depends on the command line: see `Run::lacks`.
-            Need::Nodes | Need::NodeCommand | Need::Abuse => None,
+            Need::Nodes | Need::NodeCommand | Need::Restart | Need::Abuse => None,
         })
     }
 

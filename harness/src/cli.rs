@@ -10,6 +10,7 @@ use throng_spec::Level;
 use crate::abuse::plan::Plan;
 use crate::client::options::Transport;
 use crate::combo::{Combo, EVERY};
+use crate::slo::Slo;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -123,7 +124,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub known_failing: Option<PathBuf>,
     /// Command that kills and starts nodes. It is called with `down I` or `up I`, where I is the index
-    /// of the node in --target, from 0, and must return when that is done. Node 0 is never killed
+    /// of the node in --target, from 0, and must return when that is done. Of several nodes the first
+    /// is never killed; a single one must be started with the data it had
     #[arg(long, value_name = "COMMAND")]
     pub node_command: Option<String>,
     /// Time within which the other nodes must detect a dead node, in seconds
@@ -132,6 +134,14 @@ pub struct RunArgs {
     /// Directory where property tests save shrunk scripts for `replay`
     #[arg(long, value_name = "DIR", default_value = "throng-harness-scripts")]
     pub scripts: PathBuf,
+    /// How long the cases about a server at rest leave it alone before they go on, in seconds; 0 skips
+    /// them
+    #[arg(long, value_name = "SECONDS", default_value_t = 7.0, value_parser = parse_soak)]
+    pub soak: f64,
+    /// Bound of the answers of a server at rest besides one second each, such as p99=200ms; may be
+    /// repeated
+    #[arg(long, value_name = "QUANTILE=TIME", value_parser = Slo::parse)]
+    pub slo: Vec<Slo>,
     /// Continue after a MUST failed
     #[arg(long)]
     pub keep_going: bool,
@@ -201,6 +211,9 @@ pub struct ReplayArgs {
     pub target: TargetArgs,
     /// A script saved by a property test
     pub file: PathBuf,
+    /// How long what it leads to must last while nothing else happens, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = parse_soak)]
+    pub soak: f64,
     /// Number of runs
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     pub times: u32,
@@ -220,8 +233,8 @@ pub struct LatencyArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = parse_seconds)]
     pub seconds: f64,
     /// Latency bound such as p99=5ms or max=1s; may be repeated. Exit code 1 when one is missed
-    #[arg(long, value_name = "QUANTILE=TIME")]
-    pub slo: Vec<String>,
+    #[arg(long, value_name = "QUANTILE=TIME", value_parser = Slo::parse)]
+    pub slo: Vec<Slo>,
     /// Engine.IO version of the members
     #[arg(long, value_enum, default_value_t = ProtocolArg::Eio4)]
     pub protocol: ProtocolArg,
@@ -306,6 +319,10 @@ pub fn combos(protocol: ProtocolArg, transport: TransportArg) -> Vec<Combo> {
 
 fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..)
+}
+
+fn parse_soak(text: &str) -> Result<f64, String> {
+    if text.parse() == Ok(0.0) { Ok(0.0) } else { parse_seconds(text) }
 }
 
 /// A day is the longest.

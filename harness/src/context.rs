@@ -317,9 +317,13 @@ impl Context {
     }
 
     fn register(&self) -> Result<User, Stop> {
+        self.user_named(&self.run.fresh_email())
+    }
+
+    /// A new user with this e-mail.
+    pub fn user_named(&self, email: &str) -> Result<User, Stop> {
         let paused = self.transcript.paused();
-        let email = self.run.fresh_email();
-        let user = self.rest().register(&email);
+        let user = self.rest().register(email);
         let user = user.map_err(|why| Stop::Error(format!("cannot register: {why}")))?;
         if self.transcript.paused() > paused {
             self.run.note_limit_of_users();

@@ -49,4 +49,5 @@ pub mod report;
 pub mod run;
 pub mod runner;
 pub mod skips;
+pub mod slo;
 mod together;

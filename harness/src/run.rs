@@ -11,6 +11,7 @@ use crate::borrowed::{RoomPool, UserPool};
 use crate::capabilities::{Capabilities, Need};
 use crate::client::rest::User;
 use crate::client::target::Target;
+use crate::slo::Slo;
 
 /// Kills a node (`down`) or starts it (`up`), and returns when that is done.
 pub type NodeSwitch = Box<dyn Fn(&str, usize) -> Result<(), String> + Send + Sync>;
@@ -42,6 +43,10 @@ pub struct Run {
     pub cases: u32,
     pub wait: Duration,
     pub slow: bool,
+    /// How long cases leave the target alone before they go on; 0 for not at all.
+    pub soak: Duration,
+    /// What the answers of a target at rest must meet.
+    pub slo: Vec<Slo>,
     /// `None`: no node may be killed.
     pub node_switch: Option<NodeSwitch>,
     /// Time within which the other nodes must detect that a node died.
@@ -86,6 +91,8 @@ impl Run {
             cases: 12,
             wait: Duration::from_secs(5),
             slow: false,
+            soak: Duration::from_secs(7),
+            slo: Vec::new(),
             node_switch: None,
             lease: Duration::from_secs(12),
             scripts: None,
@@ -106,13 +113,28 @@ impl Run {
         if needs.contains(&Need::Nodes) && self.nodes.len() < 2 {
             return Some("the target is a single node; pass several with --target".to_owned());
         }
-        if needs.contains(&Need::NodeCommand) && self.node_switch.is_none() {
+        let kills = [Need::NodeCommand, Need::Restart];
+        if needs.iter().any(|need| kills.contains(need)) && self.node_switch.is_none() {
             return Some("nodes are killed only with --node-command".to_owned());
+        }
+        if needs.contains(&Need::Restart) && self.nodes.len() > 1 {
+            return Some(
+                "of several nodes one is killed at a time: see nodes.* and prop.nodes".to_owned(),
+            );
         }
         if needs.contains(&Need::Abuse) && self.abuse.is_none() {
             return Some("the target is abused only with --abuse".to_owned());
         }
         self.capabilities.lacks(needs)
+    }
+
+    /// What cases that wait for heartbeats may take besides, with `slow`.
+    pub fn heartbeats_time(&self) -> Duration {
+        const HEARTBEATS: u32 = 4;
+        if !self.slow {
+            return Duration::ZERO;
+        }
+        self.capabilities.silence_bound() * HEARTBEATS
     }
 
     /// A user that only reads, the same for all cases.

@@ -91,10 +91,12 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Whether the case disturbs all others.
+    /// Whether the case disturbs all others, or is disturbed by them.
     fn runs_alone(&self) -> bool {
-        let disturbs = |need: &Need| matches!(need, Need::NodeCommand | Need::Abuse);
-        self.case.needs.iter().any(disturbs)
+        let is_alone = |need: &Need| {
+            matches!(need, Need::Rest | Need::NodeCommand | Need::Restart | Need::Abuse)
+        };
+        self.case.needs.iter().any(is_alone)
     }
 
     pub fn name(&self) -> String {
@@ -185,7 +187,7 @@ pub fn run(
     settings: &Settings,
     progress: &(dyn Fn(&Report) + Sync),
 ) -> Vec<Report> {
-    // Cases that kill nodes or abuse the target disturb all others: they run last, one at a time.
+    // Cases that measure the target at rest, kill nodes or abuse it run last, one at a time.
     let (alone, together): (Vec<_>, Vec<_>) =
         instances.iter().copied().enumerate().partition(|(_, instance)| instance.runs_alone());
     let queue = Mutex::new(VecDeque::from(together));
@@ -251,7 +253,8 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
         let _ = done.send(body(&context).and_then(|()| Ok(context.check_received()?)));
     });
     let abusing = run.abuse.as_ref().filter(|_| instance.case.needs.contains(&Need::Abuse));
-    let timeout = settings.timeout + abusing.map_or(Duration::ZERO, Plan::case_time);
+    let timeout =
+        settings.timeout + abusing.map_or(Duration::ZERO, Plan::case_time) + run.heartbeats_time();
     // What the case waits because the target or other cases want it to is not its own time.
     let outcome = loop {
         let most = timeout + transcript.paused();

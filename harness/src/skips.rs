@@ -22,21 +22,10 @@ pub const SKIPS: &[(&[&str], &str)] = &[
         "A store failure cannot be caused from outside; the server's own tests cause it.",
     ),
     (
-        &["CHAT-95"],
-        "Needs ten minutes and a restart of the target; the server's own tests and the end-to-end tests \
-         check both.",
-    ),
-    (
         &["CHAT-97"],
         "The bound is a setting of the operator, which a black-box test does not know; the server's own \
          tests check it.",
     ),
-    (
-        &["CHAT-67"],
-        "Needs a restart of the target, which the harness does not control; the end-to-end tests kill \
-         and restart the server.",
-    ),
-    (&["CHAT-83", "UNR-14"], "Needs a restart of the target, which the harness does not control."),
     (
         &["PRES-58"],
         "A permission for the server (MAY) under a load that would disturb every other case; the \

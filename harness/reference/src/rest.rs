@@ -203,7 +203,10 @@ impl Call {
             (Some(token), ..) => Some(token.to_owned()),
             (_, Some(token), _) => Some(token.as_str().unwrap_or("not a string").to_owned()),
             (_, _, Some(token)) => Some(token.to_owned()),
-            _ if request.method == "GET" && request.param("api_token").is_none() => {
+            _ if request.method == "GET"
+                && request.param("api_token").is_none()
+                && request.is_from(request.header("host")) =>
+            {
                 cookie(request, "throng_session")
             }
             _ => None,

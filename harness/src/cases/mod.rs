@@ -13,21 +13,25 @@ mod crowds;
 mod deltas;
 mod disconnect;
 mod engine;
+mod equal;
 mod errors;
 mod heartbeat;
 mod identity;
 mod images;
 mod jsonp;
 mod limits;
+mod many;
 mod messages;
 mod namespaces;
 mod nodes;
 mod polling;
 mod prelude;
 mod presence;
+mod quiet;
 mod rates;
 mod repeats;
 mod rest;
+mod restart;
 mod rooms;
 mod scenes;
 mod socketio;
@@ -58,6 +62,9 @@ const TABLES: &[&[Case]] = &[
     tabs::CASES,
     messages::CASES,
     repeats::CASES,
+    equal::CASES,
+    many::CASES,
+    quiet::CASES,
     images::CASES,
     rates::CASES,
     presence::CASES,
@@ -71,6 +78,7 @@ const TABLES: &[&[Case]] = &[
     rest::history::CASES,
     rest::files::CASES,
     nodes::CASES,
+    restart::CASES,
     abuse::REPLIES,
     abuse::UNFINISHED,
     abuse::FLOODS,

@@ -10,7 +10,8 @@ pub use super::alive::*;
 pub use super::checks::*;
 pub use super::scenes::*;
 pub use crate::capabilities::{
-    ABUSE, APPLICATION, CHAT, ECHO, NODE_COMMAND, NODES, NOTHING, UPGRADE, UPGRADE_AND_CHAT,
+    ABUSE, APPLICATION, CHAT, ECHO, NODE_COMMAND, NODES, NOTHING, REST, RESTART, UPGRADE,
+    UPGRADE_AND_CHAT,
 };
 pub(crate) use crate::case::cases;
 pub use crate::client::ClientError;

@@ -40,6 +40,9 @@ cases! {
     origin "trn.origin" ["TRN-60", "TRN-64"] over EVERY needs NOTHING
         does "connects without Origin, with the server's own origin, with another host or port, and with null"
         expects "the first two succeed, the others are refused with 403 and code 4";
+    unread_abroad "trn.foreign-pages-read-nothing" ["TRN-65"] over NONE needs NOTHING
+        does "requests the Engine.IO path and others, and their preflights, from foreign origins"
+        expects "no answer with Access-Control-Allow-Origin or -Credentials";
     preflight "trn.preflight" ["TRN-63"] over POLLING needs NOTHING
         does "sends OPTIONS with the server's own origin"
         expects "204 or 200, Access-Control-Allow-Methods with GET and POST, and no session";
@@ -321,6 +324,24 @@ fn origin(context: &Context) -> Outcome {
             }
         };
         refused(&response, FORBIDDEN)?;
+    }
+    Ok(())
+}
+
+fn unread_abroad(context: &Context) -> Outcome {
+    let own = context.handshake_path();
+    let paths = [own.as_str(), "/", "/health", "/ready", "/api/user", "/api/rooms", "/nothing"];
+    for path in paths {
+        for origin in ["http://evil.example", "null", "http://127.0.0.1.evil.example"] {
+            for method in ["GET", "POST", "OPTIONS"] {
+                let headers = &[("Origin", origin), ("Access-Control-Request-Method", "POST")];
+                let response = context.fetch(&Request { method, headers, ..Request::get(path) })?;
+                for name in ["access-control-allow-origin", "access-control-allow-credentials"] {
+                    let expected = format!("no {name} for {method} {path} from {origin}");
+                    answers(response.header(name).is_none(), &response, &expected)?;
+                }
+            }
+        }
     }
     Ok(())
 }

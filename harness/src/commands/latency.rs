@@ -6,18 +6,12 @@ use std::time::Duration;
 use super::{BROKEN, CONFORMS, Exit, UNREACHABLE, USAGE, nodes, reach, unreachable, usage};
 use crate::cli::{LatencyArgs, TransportArg, combos};
 use crate::context::Context;
-use crate::latency::{Plan, Slo, measure};
+use crate::latency::{Plan, measure};
 use crate::outcome::Stop;
 use crate::output::{Output, say};
 use crate::run::Run;
 
 pub fn latency(args: &LatencyArgs) -> Exit {
-    let slos = args
-        .slo
-        .iter()
-        .map(|text| Slo::parse(text))
-        .collect::<Result<Vec<Slo>, String>>()
-        .map_err(|why| (USAGE, why))?;
     let nodes = nodes(&args.target).map_err(usage)?;
     let mut json = Output::of(args.json.as_ref()).map_err(usage)?;
     let capabilities = reach(&nodes).map_err(unreachable)?;
@@ -73,7 +67,7 @@ pub fn latency(args: &LatencyArgs) -> Exit {
         say!("deliveries are missing or duplicated (CHAT-61)");
         code = BROKEN;
     }
-    for slo in &slos {
+    for slo in &args.slo {
         let observed = Duration::from_micros(measured.deliveries.value_at_quantile(slo.quantile));
         let met = observed <= slo.bound;
         let verdict = if met { "met" } else { "missed" };

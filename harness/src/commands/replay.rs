@@ -1,6 +1,7 @@
 //! `replay`: a script that a property test saved.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{BROKEN, CONFORMS, Exit, UNREACHABLE, USAGE, nodes, reach, read, unreachable, usage};
 use crate::cli::ReplayArgs;
@@ -25,9 +26,10 @@ pub fn replay(args: &ReplayArgs) -> Exit {
     for (index, step) in script.steps.iter().enumerate() {
         say!("{index}: {step}");
     }
+    let soak = Duration::from_secs_f64(args.soak);
     for round in 1..=args.times {
         let context = Context::new(run.clone(), combo);
-        match play(&context, &script, SETTLE_TIMEOUT) {
+        match play(&context, &script, SETTLE_TIMEOUT, soak) {
             Ok(()) => say!("run {round}: passed"),
             Err(Broken::Harness(why)) => return Err((UNREACHABLE, why)),
             Err(Broken::Violation(violation)) => {

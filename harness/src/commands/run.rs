@@ -61,6 +61,8 @@ pub fn run(args: &RunArgs) -> Exit {
         run.lease = Duration::from_secs_f64(args.lease);
         run.cases = args.cases;
         run.slow = args.slow;
+        run.soak = Duration::from_secs_f64(args.soak);
+        run.slo = args.slo.clone();
         run.wait = Duration::from_secs_f64(args.wait);
         run.scripts = Some(args.scripts.clone());
         run.abuse = plan;

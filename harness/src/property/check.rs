@@ -82,6 +82,35 @@ pub fn at_rest(stage: &mut Stage<'_>) -> Play<()> {
     unread_is_right(stage)
 }
 
+/// No session gets an event while nothing happens, and none ends.
+pub fn nothing_comes(stage: &Stage<'_>, soak: Duration) -> Play<()> {
+    // What is due already: counts, and rosters that were delayed.
+    thread::sleep(Duration::from_secs(1).min(soak));
+    let before: Vec<(&Actor, usize)> =
+        stage.live().map(|actor| (actor, actor.chat.socket.event_count())).collect();
+    thread::sleep(soak);
+    for (actor, from) in before {
+        let number = actor.number;
+        // Other cases send messages in other rooms.
+        let is_of_others = |event: &&Event| {
+            let counted = event.arg(0).as_object().into_iter().flat_map(|counts| counts.keys());
+            let is_own =
+                |key: &String| stage.rooms.iter().any(|room| *key == format!("room{room}"));
+            event.name == "count" && !counted.into_iter().any(is_own)
+        };
+        let events = actor.chat.socket.events_since(from);
+        if let Some(event) = events.iter().find(|event| !is_of_others(event)) {
+            let expected = format!("no event for session {number} while nothing happens");
+            return Err(violation("CHAT-102", expected, format!("{event:?}")));
+        }
+        if let Some(ending) = actor.chat.socket.ending() {
+            let expected = format!("session {number} stays open while nothing happens");
+            return Err(violation("CHAT-101", expected, format!("{ending:?}")));
+        }
+    }
+    Ok(())
+}
+
 fn memberships(stage: &Stage<'_>) -> Vec<(usize, usize, Mode)> {
     stage
         .model

@@ -9,7 +9,7 @@ mod model;
 mod play;
 pub mod script;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -51,11 +51,12 @@ pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(4);
 const SHRINKING_TIMEOUT: Duration = Duration::from_millis(1_000);
 const SHRINKING: Duration = Duration::from_secs(30);
 
-const EVERYTHING: [&str; 32] = [
+const EVERYTHING: [&str; 42] = [
     "CHAT-25", "CHAT-36", "CHAT-51", "CHAT-52", "CHAT-53", "CHAT-60", "CHAT-61", "CHAT-62",
     "CHAT-64", "CHAT-69", "CHAT-71", "CHAT-72", "CHAT-80", "PRES-4", "PRES-12", "PRES-15",
     "PRES-20", "PRES-21", "PRES-24", "PRES-32", "PRES-35", "PRES-41", "SIO-40", "UNR-2", "UNR-4",
-    "UNR-5", "UNR-15", "CHAT-5", "CHAT-28", "EIO-40", "EIO-74", "CHAT-84",
+    "UNR-5", "UNR-15", "CHAT-5", "CHAT-28", "EIO-40", "EIO-74", "CHAT-84", "CHAT-101", "CHAT-102",
+    "PRES-2", "PRES-14", "PRES-33", "CHAT-37", "CHAT-38", "CHAT-40", "CHAT-49", "CHAT-54",
 ];
 
 cases! {
@@ -104,8 +105,8 @@ pub fn runner(seed: u64, profile: Profile, cases: u32) -> TestRunner {
 fn search(context: &Context, profile: Profile) -> Outcome {
     let run = context.run.clone();
     let last: RefCell<Option<(Broken, Vec<Line>)>> = RefCell::new(None);
-    let holds = |script: &Script, timeout: Duration| {
-        let (outcome, lines) = attempt(context, script, timeout);
+    let holds = |script: &Script, timeout: Duration, soak: Duration| {
+        let (outcome, lines) = attempt(context, script, timeout, soak);
         let holds = outcome.is_ok();
         if let Err(broken) = outcome {
             *last.borrow_mut() = Some((broken, lines));
@@ -116,17 +117,27 @@ fn search(context: &Context, profile: Profile) -> Outcome {
         Profile::Nodes => run.cases.div_ceil(4),
         Profile::Chat | Profile::Faults | Profile::Crowds => run.cases,
     };
+    // What the first script leads to must last.
+    let soak = Cell::new(run.soak);
     let found = runner(run.seed, profile, cases).run(&script::strategy(profile), |script| {
-        if holds(&script, SETTLE_TIMEOUT) { Ok(()) } else { Err(TestCaseError::fail("broken")) }
+        if !holds(&script, SETTLE_TIMEOUT, soak.get()) {
+            return Err(TestCaseError::fail("broken"));
+        }
+        soak.set(Duration::ZERO);
+        Ok(())
     });
     let script = match found {
         Ok(()) => return Ok(()),
         Err(TestError::Abort(why)) => return Err(Stop::Error(why.to_string())),
         Err(TestError::Fail(_, script)) => script,
     };
-    let script = shrink(script, |shorter| !holds(shorter, SHRINKING_TIMEOUT));
+    if !holds(&script, SETTLE_TIMEOUT, Duration::ZERO) {
+        soak.set(Duration::ZERO);
+    }
+    let soak = soak.get();
+    let script = shrink(script, |shorter| !holds(shorter, SHRINKING_TIMEOUT, soak));
     // The last failure may be that of another script: play the shortest one again.
-    let _ = (0..3).any(|_| !holds(&script, SETTLE_TIMEOUT));
+    let _ = (0..3).any(|_| !holds(&script, SETTLE_TIMEOUT, soak));
     let Some((broken, lines)) = last.into_inner() else {
         return Err(Stop::Error("a failure without a cause".to_owned()));
     };
@@ -134,7 +145,7 @@ fn search(context: &Context, profile: Profile) -> Outcome {
     for (index, step) in script.steps.iter().enumerate() {
         context.step(format!("{index}: {step}"));
     }
-    context.step(save(&run, profile, &script));
+    context.step(save(&run, profile, &script, soak));
     Err(stop(&run, profile, broken))
 }
 
@@ -165,9 +176,14 @@ fn shrink(mut script: Script, fails: impl Fn(&Script) -> bool) -> Script {
 }
 
 /// Plays the script with users and rooms of its own.
-fn attempt(case: &Context, script: &Script, timeout: Duration) -> (Play<()>, Vec<Line>) {
+fn attempt(
+    case: &Context,
+    script: &Script,
+    timeout: Duration,
+    soak: Duration,
+) -> (Play<()>, Vec<Line>) {
     let context = Context::of_case(case.run.clone(), case.combo, &EVERYTHING);
-    let outcome = play(&context, script, timeout);
+    let outcome = play(&context, script, timeout, soak);
     case.transcript.note_pause(context.transcript.paused());
     (outcome, context.transcript.lines())
 }
@@ -195,14 +211,20 @@ fn stop(run: &Run, profile: Profile, broken: Broken) -> Stop {
 }
 
 /// Saves the script for `replay`; the returned sentence goes into the report.
-fn save(run: &Run, profile: Profile, script: &Script) -> String {
+fn save(run: &Run, profile: Profile, script: &Script, soak: Duration) -> String {
     let Some(dir) = &run.scripts else {
         return "the script was not saved".to_owned();
     };
     let path = dir.join(format!("{}-{}.json", profile.name(), run.seed));
     let text = serde_json::to_string_pretty(script).unwrap_or_default();
     match std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, text)) {
-        Ok(()) => format!("replay with: throng-harness replay --target … {}", path.display()),
+        Ok(()) => {
+            let soak = match soak.as_secs_f64() {
+                0.0 => String::new(),
+                seconds => format!("--soak {seconds} "),
+            };
+            format!("replay with: throng-harness replay --target … {soak}{}", path.display())
+        }
         Err(why) => format!("the script could not be saved: {why}"),
     }
 }

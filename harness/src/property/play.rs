@@ -15,9 +15,10 @@ use crate::context::Context;
 use crate::invariants;
 use crate::together::together;
 
-pub fn play(context: &Context, script: &Script, timeout: Duration) -> Play<()> {
+/// Plays the script; what it leads to must last for `soak`, while nothing else happens.
+pub fn play(context: &Context, script: &Script, timeout: Duration, soak: Duration) -> Play<()> {
     let mut stage = Stage::set(context, script, timeout)?;
-    let outcome = all_steps(&mut stage, script);
+    let outcome = all_steps(&mut stage, script).and_then(|()| lasts(&mut stage, soak));
     // The next script begins with all nodes up.
     let down = std::mem::take(&mut stage.down);
     let revived: Vec<Play<()>> =
@@ -37,6 +38,15 @@ fn all_steps(stage: &mut Stage<'_>, script: &Script) -> Play<()> {
         outcome.map_err(|broken| at_step(broken, index))?;
     }
     stage.context.log.note("at rest");
+    check::at_rest(stage)
+}
+
+fn lasts(stage: &mut Stage<'_>, soak: Duration) -> Play<()> {
+    if soak.is_zero() {
+        return Ok(());
+    }
+    stage.context.log.note(format!("nothing happens for {soak:?}"));
+    check::nothing_comes(stage, soak)?;
     check::at_rest(stage)
 }
 
@@ -143,7 +153,8 @@ fn burst(stage: &mut Stage<'_>, client: usize, room: usize, count: usize) -> Pla
 }
 
 fn send_all(actor: &Actor, room: u64, count: usize) -> Play<Vec<Value>> {
-    let texts = (0..count).map(|index| format!("{}.{index}", actor.number));
+    // Every other one is equal to the one before.
+    let texts = (0..count).map(|index| format!("{}.{}", actor.number, index / 2));
     let messages = texts.map(|text| ("message", message(room, &text)));
     actor.chat.ask_all(messages).map_err(|why| no_answer("message", &why))
 }

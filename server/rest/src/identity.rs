@@ -11,7 +11,7 @@ use throng_wire::http::ClientKey;
 
 use crate::answer::Refusal;
 use crate::completion::to_its_end;
-use crate::input::{Body, client, query_value};
+use crate::input::{Body, client, is_origin_allowed, query_value};
 use crate::session_cookie;
 use crate::{ApiState, Deps, OverLimit};
 
@@ -41,9 +41,9 @@ pub(crate) struct LookedUp {
 
 /// Authenticates by the first token of the query, the body and `Authorization: Bearer`. GET and HEAD
 /// accept the session cookie too, but not with an `api_token` parameter, even an empty one: that is
-/// what a page sends after its user logged out.
+/// what a page sends after its user logged out, and not from a page of another site.
 ///
-/// Spec: REST-3, REST-4, REST-5, REST-11.
+/// Spec: REST-3, REST-4, REST-5, REST-11, REST-13.
 pub(crate) async fn identify(
     api: &ApiState,
     parts: &Parts,
@@ -51,6 +51,9 @@ pub(crate) async fn identify(
 ) -> Result<Identity, Refusal> {
     let found = find(&parts.method, &parts.uri, &parts.headers, body)?;
     let (presented, token) = found.ok_or(Refusal::Unauthenticated)?;
+    if matches!(presented, Presented::Cookie(_)) && !is_origin_allowed(parts) {
+        return Err(Refusal::Unauthenticated);
+    }
     let looked_up = parts.extensions.get::<LookedUp>().filter(|it| it.presented == presented);
     let user = match looked_up {
         Some(looked_up) => looked_up.user.clone(),

@@ -97,6 +97,12 @@ impl FromRequest<Api> for OwnJson {
     }
 }
 
+/// Spec: TRN-60.
+pub(crate) fn is_origin_allowed(parts: &Parts) -> bool {
+    let caller = parts.extensions.get::<Caller>();
+    caller.expect("every request has its caller").is_origin_allowed
+}
+
 /// Whom limits per client count.
 pub(crate) fn client(parts: &Parts) -> ClientKey {
     let caller = parts.extensions.get::<Caller>();

@@ -9,6 +9,9 @@ cases! {
     cookie "rest.cookie" ["REST-4", "CHAT-14"] over NONE needs CHAT
         does "uses the cookie of a login for GET, for POST, and together with an empty api_token"
         expects "HttpOnly, SameSite=Strict, Path=/api; valid for GET without api_token only";
+    foreign_origin "rest.foreign-origin" ["REST-13", "REST-5", "TRN-65"] over NONE needs CHAT
+        does "uses cookie and token in requests of pages of other sites"
+        expects "401 by the cookie, the user by the token, and nothing that the page may read";
     unauthenticated "rest.unauthenticated" ["REST-5", "REST-11"] over NONE needs CHAT
         does "calls every private route without token and with bad tokens"
         expects "401 and Unauthenticated.";
@@ -18,6 +21,32 @@ cases! {
     user "rest.user" ["REST-22", "REST-23", "REST-24"] over NONE needs CHAT
         does "requests the own user by token and by cookie"
         expects "the user object itself; api_token by token only";
+}
+
+fn foreign_origin(context: &Context) -> Outcome {
+    let (rest, user) = (context.rest(), context.user()?);
+    let cookie = session_cookie(&rest, &user)?;
+    let (own, bearer) = (context.target().origin(), format!("Bearer {}", user.token));
+    for (origin, by_cookie) in [(own.as_str(), 200), ("http://evil.example", 401), ("null", 401)] {
+        for path in ["/api/user", "/api/rooms", "/api/history/message?roomid=1&current=1"] {
+            let with = |name: &str, value: &str| {
+                let headers = &[("Origin", origin), (name, value)];
+                rest.call(&Request { headers, ..Request::get(path) })
+            };
+            let answer = with("Cookie", &cookie)?;
+            context.step(format!("{path} by the cookie, from {origin}"));
+            status(&answer, by_cookie)?;
+            context.step(format!("{path} by the token, from {origin}"));
+            let shown = with("Authorization", &bearer)?;
+            status(&shown, 200)?;
+            for answer in [answer, shown] {
+                let is_read = answer.header("access-control-allow-origin").is_some();
+                let may_read = origin == own.as_str();
+                answers(!is_read || may_read, &answer, "no Access-Control-Allow-Origin")?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn private_routes() -> [(&'static str, &'static str); 7] {

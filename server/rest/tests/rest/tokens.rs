@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use throng_rest::{Deps, Revoked};
 use throng_store::hash_token;
+use throng_wire::http::Caller;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
 
@@ -172,6 +173,15 @@ async fn the_cookie_reads_and_does_nothing_else() {
     assert_eq!(answer.json().get("api_token"), None);
     let history = bench.send(get("/api/history/message?roomid=1&current=1", with_cookie)).await;
     assert_eq!(history.json()["data"]["errno"], 0);
+
+    // Pages of other sites have what their users' tokens give them, and not what the cookie does.
+    for (header, wanted) in
+        [(with_cookie[0], 401), (("authorization", &*format!("Bearer {token}")), 200)]
+    {
+        let mut foreign = get("/api/user", &[header]);
+        foreign.extensions_mut().insert(Caller { is_origin_allowed: false, ..caller("192.0.2.7") });
+        assert_eq!(bench.send(foreign).await.status, wanted, "{header:?}");
+    }
 
     // A page whose user logged out sends an empty token: the cookie must not identify them.
     for uri in ["/api/user?api_token=", "/api/user?api_token=false", "/api/user?api_token"] {
