@@ -45,7 +45,7 @@ pub const REST: &[Need] = &[Need::Chat, Need::Rest];
 pub const ABUSE: &[Need] = &[Need::Chat, Need::Abuse];
 
 /// What the probe looks for, and `--require` names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Capability {
     Eio4Websocket,
     Eio4Polling,

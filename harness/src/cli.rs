@@ -49,9 +49,9 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Measure delivery latency and completeness at a fixed rate
     Latency(LatencyArgs),
-    /// Run the cases against servers with one defect each and check that every defect is detected
+    /// Run the cases against servers with one thing wrong each: what fails that passes on a correct one?
     Mutants(MutantsArgs),
-    /// Start the reference server, correct or with one defect
+    /// Start the reference server, correct or with one thing wrong
     Reference(ReferenceArgs),
 }
 
@@ -245,15 +245,31 @@ pub struct LatencyArgs {
 
 #[derive(Args)]
 pub struct MutantsArgs {
-    /// Run only these defects
+    /// Try only these mutants
     pub only: Vec<String>,
-    /// List the defects and exit
+    /// Mutants or clauses that they break, as prefixes or patterns with `*`; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub filter: Vec<String>,
+    /// List the mutants and exit
     #[arg(long)]
     pub list: bool,
-    /// Number of defects to try in parallel
+    /// Number of mutants to try in parallel
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least_one())]
     pub jobs: u32,
-    /// Write the results as JSON
+    /// Try only the i-th of n parts of the mutants, as i/n
+    #[arg(long, value_name = "I/N", value_parser = parse_shard)]
+    pub shard: Option<(usize, usize)>,
+    /// Run all cases against each mutant. Without it only those that name one of its clauses run, until each of its
+    /// clauses is found broken
+    #[arg(long)]
+    pub all_cases: bool,
+    /// Print the clauses that no mutant breaks
+    #[arg(long)]
+    pub not_broken: bool,
+    /// Write clause by mutant as a self-contained HTML page
+    #[arg(long, value_name = "FILE")]
+    pub matrix: Option<PathBuf>,
+    /// Write the same as JSON, with what each mutant made fail
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -263,7 +279,7 @@ pub struct ReferenceArgs {
     /// Addresses to listen on, one per node, separated by commas
     #[arg(long, default_value = "127.0.0.1:8095", value_delimiter = ',')]
     pub listen: Vec<String>,
-    /// Defect to switch on (see `mutants --list`)
+    /// What is to be wrong (see `mutants --list`)
     #[arg(long)]
     pub defect: Option<String>,
     /// Keep the limits of events, requests and rooms exactly as the text has them by default, instead of

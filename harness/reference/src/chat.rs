@@ -56,12 +56,23 @@ impl World {
         allowance.take(rate).map_err(|_| ("rate_limited", "Too many events"))
     }
 
-    /// One event of a client, in the order of ERR-10 and ERR-11.
+    /// One event of a client, as a rule lets it pass.
     pub fn event(&mut self, sid: &str, name: &str, arg: Option<&Value>, id: Option<u64>) {
+        let mut arg = arg.cloned();
+        let rule = self.options.rule.clone();
+        let times = rule.map_or(1, |rule| rule.event(name, &mut arg));
+        name.clone_into(&mut self.acting);
+        for _ in 0..times {
+            self.act(sid, name, arg.clone(), id);
+        }
+    }
+
+    /// In the order of ERR-10 and ERR-11.
+    fn act(&mut self, sid: &str, name: &str, arg: Option<Value>, id: Option<u64>) {
         let Some(act) = act(name) else {
             return self.refuse(sid, name, id, "unknown_event", "There is no such event");
         };
-        let Some(data) = arg.cloned().or_else(|| Some(json!({}))).filter(Value::is_object) else {
+        let Some(data) = arg.or_else(|| Some(json!({}))).filter(Value::is_object) else {
             return self.refuse(sid, name, id, "invalid_argument", "One object is needed");
         };
         let Some(user) = self.identity(sid, &data["api_token"]) else {

@@ -2,7 +2,7 @@
 
 /// Declares the defects, each with the clause that it violates and what it does.
 macro_rules! defects {
-    ($($name:ident, $clause:literal, $text:literal;)*) => {
+    ($($name:ident, $clause:literal $(+ $more:literal)*, $text:literal;)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Defect { $($name),* }
 
@@ -13,9 +13,9 @@ macro_rules! defects {
                 match self { $(Defect::$name => stringify!($name)),* }
             }
 
-            /// The clause that a case must name to kill this defect.
-            pub fn clause(self) -> &'static str {
-                match self { $(Defect::$name => $clause),* }
+            /// The clauses that it violates.
+            pub fn clauses(self) -> &'static [&'static str] {
+                match self { $(Defect::$name => &[$clause $(, $more)*]),* }
             }
 
             pub fn text(self) -> &'static str {
@@ -141,10 +141,4 @@ defects! {
     RemoteLeaveLost, "NODE-10", "a leave is not sent to the other nodes";
     CidPerNode, "NODE-14", "each node has cids of its own";
     DeadNodeStays, "NODE-20", "the users of a dead node stay in the rosters";
-}
-
-impl Defect {
-    pub fn parse(name: &str) -> Option<Defect> {
-        Defect::ALL.iter().copied().find(|defect| defect.name().eq_ignore_ascii_case(name))
-    }
 }

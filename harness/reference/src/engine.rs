@@ -44,7 +44,7 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
         stream.set_nonblocking(spins)?;
         let read = read_head(&mut reader, is_bounded, spins);
         stream.set_nonblocking(false)?;
-        let request = match read {
+        let mut request = match read {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(()),
             Err(why) if why.kind() == io::ErrorKind::Other => {
@@ -55,11 +55,23 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
             Err(why) => return Err(why),
         };
         stream.set_read_timeout(None)?;
+        let rule = lock(world).options.rule.clone();
+        let is_engine = ENGINE_PATHS.contains(&request.path.as_str());
+        if let Some(rule) = &rule {
+            rule.request(if is_engine { "in:engine" } else { "in:api" }, &mut request);
+        }
+        let by_rule = |name: &dyn Fn(&Request, &Response) -> String,
+                       request: &Request,
+                       response| {
+            let Some(rule) = &rule else { return Ok(response) };
+            rule.answer(&name(request, &response), response).ok_or(io::ErrorKind::ConnectionAborted)
+        };
         let of_user = lock(world).user_of(request.param("sid").unwrap_or("")).is_some();
         // A body may hold many packets, and a request costs more than one.
         packets = if of_user { 0 } else { REQUEST_PACKETS + request.body_length / PACKET_BYTES };
-        if !ENGINE_PATHS.contains(&request.path.as_str()) {
+        if !is_engine {
             let response = rest::answer(world, &request, &mut reader)?;
+            let response = by_rule(&route_name, &request, response)?;
             response.write(&stream, request.method != "HEAD")?;
             if response.closes() {
                 return linger(&mut reader);
@@ -72,6 +84,7 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
             }
             let is_early = request.is_upgrade() || request.body_length > 0;
             let refusal = if is_early { refusal.with("Connection", "close") } else { refusal };
+            let refusal = by_rule(&refusal_name, &request, refusal)?;
             refusal.write(&stream, true)?;
             if !is_early {
                 continue;
@@ -94,11 +107,47 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
                 None => return Ok(()),
             },
         };
+        let response = by_rule(&session_name, &request, response)?;
         response.write(&stream, true)?;
         if response.closes() {
             return linger(&mut reader);
         }
     }
+}
+
+/// What a rule calls an answer of the API: `GET /api/rooms`, `401 GET /api/rooms`, `GET /storage`.
+fn route_name(request: &Request, response: &Response) -> String {
+    let is_api = request.path.starts_with("/api/");
+    let folder = request.path.split('/').nth(1).unwrap_or("");
+    let path = if is_api { request.path.clone() } else { format!("/{folder}") };
+    let errno = response.errno().filter(|errno| !matches!(errno, 0 | 200));
+    match (response.status, errno) {
+        (200, None) => format!("{} {path}", request.method),
+        (200, Some(errno)) => format!("errno {errno} {} {path}", request.method),
+        (status, _) => format!("{status} {} {path}", request.method),
+    }
+}
+
+/// What a rule calls an answer that carries packets: `handshake`, `poll`, `jsonp`, `post`, `413 post`.
+fn session_name(request: &Request, response: &Response) -> String {
+    let name = match request.method.as_str() {
+        "OPTIONS" => "preflight",
+        "POST" => "post",
+        _ if request.param("j").is_some() => "jsonp",
+        _ if request.param("sid").is_none() => "handshake",
+        _ => "poll",
+    };
+    match response.status {
+        200 | 204 => name.to_owned(),
+        status => format!("{status} {name}"),
+    }
+}
+
+/// What a rule calls a refusal of TRN-11 to TRN-22: `refusal:3`, `upgrade-refusal:3`.
+fn refusal_name(request: &Request, refusal: &Response) -> String {
+    let code = refusal.member("code").unwrap_or(9);
+    let kind = if request.is_upgrade() { "upgrade-refusal" } else { "refusal" };
+    format!("{kind}:{code}")
 }
 
 /// The checks TRN-11 to TRN-17 and TRN-22, in their order.
@@ -196,6 +245,9 @@ fn serve_websocket(
         && !lock(world).has(Defect::SubprotocolDropped)
     {
         answer = answer.with("Sec-WebSocket-Protocol", first.trim());
+    }
+    if let Some(rule) = lock(world).options.rule.clone() {
+        answer = rule.answer("upgrade", answer).ok_or(io::ErrorKind::ConnectionAborted)?;
     }
     answer.write(&stream, false)?;
     let writer = Writer::new(stream.try_clone()?);

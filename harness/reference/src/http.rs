@@ -72,6 +72,16 @@ impl Response {
         self
     }
 
+    /// A number among the members of a JSON body, or in its `data`.
+    pub fn member(&self, name: &str) -> Option<u64> {
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        body[name].as_u64().or_else(|| body["data"][name].as_u64())
+    }
+
+    pub fn errno(&self) -> Option<u64> {
+        self.member("errno")
+    }
+
     pub fn closes(&self) -> bool {
         self.headers
             .iter()

@@ -6,6 +6,9 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`defect`] | the defects, each with the clause that it breaks |
+//! | [`rule`] | one change of what enters or leaves the server |
+//! | [`mutant`], [`fields`], [`rows`] | defects, rules and settings as mutants, and their tables |
+//! | [`unbroken`] | clauses that no mutant can break, with the reason |
 //! | [`options`] | limits and times |
 //! | `world` | all state: sessions, users, rooms, messages, files |
 //! | `engine`, `handshake`, `polling`, `upgrade`, `frames`, `http`, `rate` | connections |
@@ -26,7 +29,12 @@
 #![forbid(unsafe_code)]
 
 pub mod defect;
+pub mod fields;
+pub mod mutant;
 pub mod options;
+pub mod rows;
+pub mod rule;
+pub mod unbroken;
 
 mod chat;
 mod engine;
@@ -53,6 +61,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use defect::Defect;
+pub use mutant::Mutant;
 pub use options::{EventRate, Limits, Options};
 use shared::{Shared, lock};
 use world::World;

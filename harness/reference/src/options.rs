@@ -1,8 +1,10 @@
 //! Limits and times of the reference server, and its defect.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::defect::Defect;
+use crate::rule::Rule;
 
 /// How many of something at once, and how many in a second after that.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +63,8 @@ pub struct Options {
     pub login_failures_max: u32,
     pub limits: Limits,
     pub defect: Option<Defect>,
+    /// A change of what enters and leaves.
+    pub rule: Option<Arc<Rule>>,
 }
 
 impl Default for Options {
@@ -82,6 +86,7 @@ impl Default for Options {
             login_failures_max: 10,
             limits: Limits::lifted(),
             defect: None,
+            rule: None,
         }
     }
 }

@@ -42,6 +42,17 @@ impl World {
         let Some(session) = self.sessions.get_mut(sid) else {
             return Ok(());
         };
+        let name = match packet.kind {
+            Kind::Close => "in:eio:close",
+            Kind::Ping => "in:eio:ping",
+            Kind::Pong => "in:eio:pong",
+            Kind::Open | Kind::Upgrade | Kind::Noop => "in:eio:other",
+            Kind::Message if matches!(packet.data, Data::Binary(_)) => "in:eio:binary",
+            Kind::Message => "in:eio:message",
+        };
+        if self.options.rule.as_ref().is_some_and(|rule| rule.ignores(name)) {
+            return Ok(());
+        }
         session.last_packet_at = now;
         match (packet.kind, packet.data) {
             (Kind::Close, _) => {
@@ -80,6 +91,17 @@ impl World {
             Err(_) if ignores_malformed => return Ok(()),
             Err(_) => return Err(Broken::Packet),
         };
+        let name = match packet.kind {
+            sio::Kind::Connect if packet.namespace != "/" => "in:sio:connect-elsewhere",
+            sio::Kind::Connect => "in:sio:connect",
+            sio::Kind::Disconnect => "in:sio:disconnect",
+            sio::Kind::Event => "in:sio:event",
+            sio::Kind::BinaryEvent | sio::Kind::BinaryAck => "in:sio:binary",
+            sio::Kind::Ack | sio::Kind::ConnectError => "in:sio:ack",
+        };
+        if self.options.rule.as_ref().is_some_and(|rule| rule.ignores(name)) {
+            return Ok(());
+        }
         let is_eio4 = session.protocol == Protocol::Eio4;
         if packet.namespace != "/" {
             match packet.kind {
@@ -232,10 +254,15 @@ impl World {
         session.acks += 1;
         let again = twice && session.acks.is_multiple_of(7);
         let id = if wrong { id & 0xffff_ffff } else { id };
+        let name = match answer["code"].as_str() {
+            Some(code) => format!("refused:{code}"),
+            None => format!("ack:{}", self.acting),
+        };
         let packet = sio::Packet::new(sio::Kind::Ack, Some(json!([answer]))).with_id(id);
-        self.send(sid, &packet);
+        let packet = Packet::message(sio::encode(&packet));
+        self.send_as(Some(&name), sid, &packet);
         if again {
-            self.send(sid, &packet);
+            self.send_as(Some(&name), sid, &packet);
         }
     }
 }

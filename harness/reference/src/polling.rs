@@ -67,11 +67,18 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
         out.released = false;
         let mut packets = std::mem::take(&mut out.queue);
         out.bytes = 0;
-        if out.closed.is_some() && !out.by_client {
-            packets.push(Packet::text(Kind::Close, ""));
+        let (is_closed, by_client) = (out.closed.is_some(), out.by_client);
+        drop(out);
+        let rule = lock(world).options.rule.clone();
+        let by_rule = |kind: Kind| match &rule {
+            Some(rule) => rule.at_poll(kind),
+            None => vec![Packet::text(kind, "")],
+        };
+        if is_closed && !by_client {
+            packets.extend(by_rule(Kind::Close));
         }
         if packets.is_empty() {
-            packets.push(Packet::text(Kind::Noop, ""));
+            packets.extend(by_rule(Kind::Noop));
         }
         packets
     };

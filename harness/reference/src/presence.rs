@@ -138,10 +138,10 @@ impl World {
                 continue;
             }
             match mode {
-                Mode::Full => self.send_encoded(&sid, &full),
+                Mode::Full => self.send_as(Some(&format!("broadcast:{name}")), &sid, &full),
                 Mode::Delta if repeated => {}
-                Mode::Delta => self.send_encoded(&sid, &delta),
-                Mode::Count => self.send_encoded(&sid, &count),
+                Mode::Delta => self.send_as(Some("broadcast:presence_delta"), &sid, &delta),
+                Mode::Count => self.send_as(Some("broadcast:presence_count"), &sid, &count),
             }
         }
     }

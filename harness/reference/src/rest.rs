@@ -97,7 +97,12 @@ pub fn answer(
             return Ok(Response::json(415, &json!({ "message": "Unsupported Media Type" })));
         }
     }
-    let call = Call::read(request, &body, node);
+    let mut call = Call::read(request, &body, node);
+    if let Some(rule) = world.options.rule.clone() {
+        let mut fields = Value::Object(call.fields);
+        rule.body(&format!("in:{} {}", request.method, request.path), &mut fields);
+        call.fields = fields.as_object().cloned().unwrap_or_default();
+    }
     let limited = world.limit(&call, is_login);
     let left = match limited {
         Ok(left) => left,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Map, Value};
 
 use crate::defect::Defect;
-use crate::world::World;
+use crate::world::{World, event};
 
 const ROOMS_COUNTED_MAX: usize = 1_000;
 
@@ -101,7 +101,7 @@ impl World {
                 (format!("room{room}"), self.unread(user, room).max(own_unread).into())
             });
             let counts = Value::Object(counts.collect::<Map<_, _>>());
-            self.emit(&sid, "count", &[counts]);
+            self.send_as(Some("update:count"), &sid, &event("count", &[counts]));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! All state of the reference server.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use throng_codec::socket as sio;
 use crate::defect::Defect;
 use crate::options::Options;
 use crate::rate::Allowance;
+use crate::rule::{self, Rule, Sent};
 
 pub const ROOM_ID_MAX: u64 = 999_999_999;
 /// Rooms that exist from the start; others are created by their first join.
@@ -35,12 +36,24 @@ pub struct Outgoing {
     pub closed: Option<(u16, &'static str)>,
     /// The client ended the session, so no close packet is sent.
     pub by_client: bool,
+    /// What a rule sends behind the next packet.
+    behind: Option<Packet>,
+    /// What a rule sends later.
+    late: VecDeque<(Instant, Packet)>,
+}
+
+impl Outgoing {
+    fn add(&mut self, packet: Packet) {
+        self.bytes += packet.data.bytes();
+        self.queue.push(packet);
+    }
 }
 
 #[derive(Default)]
 pub struct Pipe {
     state: Mutex<Outgoing>,
     pub wake: Condvar,
+    rule: Option<Arc<Rule>>,
 }
 
 impl Pipe {
@@ -52,9 +65,42 @@ impl Pipe {
     }
 
     pub fn push(&self, packet: Packet) {
+        self.push_as(None, packet);
+    }
+
+    /// Sends a packet that a rule knows by this name, or by what it is.
+    pub fn push_as(&self, name: Option<&str>, packet: Packet) {
         let mut out = self.lock();
-        out.bytes += packet.data.bytes();
-        out.queue.push(packet);
+        match &self.rule {
+            None => out.add(packet),
+            Some(rule) => {
+                let name = name.map_or_else(|| rule::name_of(&packet), str::to_owned);
+                match rule.send(&name, packet) {
+                    Sent::Now(packets) => {
+                        packets.into_iter().for_each(|packet| out.add(packet));
+                        if let Some(packet) = out.behind.take() {
+                            out.add(packet);
+                        }
+                    }
+                    Sent::Later(by, packet) => out.late.push_back((Instant::now() + by, packet)),
+                    Sent::Behind(packet) => {
+                        if let Some(earlier) = out.behind.replace(packet) {
+                            out.add(earlier);
+                        }
+                    }
+                }
+            }
+        }
+        drop(out);
+        self.wake.notify_all();
+    }
+
+    /// Sends what a rule has put off until now.
+    fn send_late(&self, now: Instant) {
+        let mut out = self.lock();
+        while let Some((_, packet)) = out.late.pop_front_if(|(at, _)| *at <= now) {
+            out.add(packet);
+        }
         drop(out);
         self.wake.notify_all();
     }
@@ -165,6 +211,8 @@ pub struct World {
     pub tab_left: BTreeSet<(u64, u64)>,
     pub last_identity: Option<(u64, Option<String>)>,
     pub late: Vec<(Instant, String, Packet)>,
+    /// The event that is being handled.
+    pub acting: String,
     heartbeats_due: Instant,
 }
 
@@ -188,6 +236,7 @@ impl World {
             tab_left: BTreeSet::new(),
             last_identity: None,
             late: Vec::new(),
+            acting: String::new(),
             heartbeats_due: Instant::now(),
         }
     }
@@ -214,7 +263,7 @@ impl World {
             sid: sid.clone(),
             protocol,
             b64,
-            pipe: Arc::new(Pipe::default()),
+            pipe: Arc::new(Pipe { rule: self.options.rule.clone(), ..Pipe::default() }),
             on_websocket,
             upgrading: false,
             posting: false,
@@ -276,6 +325,13 @@ impl World {
         if session.user.is_some() {
             self.last_identity = Some((session.user.unwrap_or(0), session.token.clone()));
         }
+        let (code, reason) = match &self.options.rule {
+            Some(rule) => match rule.close(code, reason) {
+                Some(end) => end,
+                None => return,
+            },
+            None => (code, reason),
+        };
         let is_protocol_fault = code == 1008;
         let is_too_large = code == 1009 && self.has(Defect::TooLargeClosesAnother);
         let stays_in_rooms = self.has(Defect::GhostAfterDisconnect)
@@ -316,13 +372,18 @@ impl World {
 
     /// The same for a packet that is sent to many sessions: it is encoded once.
     pub fn send_encoded(&mut self, sid: &str, packet: &Packet) {
+        self.send_as(None, sid, packet);
+    }
+
+    /// The same for one that a rule knows by this name.
+    pub fn send_as(&mut self, name: Option<&str>, sid: &str, packet: &Packet) {
         if let Some(session) = self.sessions.get_mut(sid)
             && session.connected
         {
             if self.options.defect == Some(Defect::DuplicateAfterUpgrade) {
                 session.last_event = Some(packet.clone());
             }
-            session.pipe.push(packet.clone());
+            session.pipe.push_as(name, packet.clone());
         }
     }
 
@@ -394,6 +455,9 @@ impl World {
         let due: Vec<_> = self.late.extract_if(.., |(at, ..)| *at <= now).collect();
         for (_, sid, packet) in due {
             self.push(&sid, packet);
+        }
+        if self.options.rule.is_some() {
+            self.sessions.values().for_each(|session| session.pipe.send_late(now));
         }
         self.flush_counts(now);
     }

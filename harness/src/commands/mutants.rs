@@ -1,57 +1,135 @@
 //! `mutants` and `reference`: the proof that the cases detect defects.
 
 use std::io::{Write, stdout};
+use std::path::Path;
 
 use serde_json::json;
-use throng_reference::defect::Defect;
-use throng_reference::{Limits, Options, Reference};
+use throng_reference::{Limits, Mutant, Options, Reference};
 
 use super::{BROKEN, CONFORMS, Exit, USAGE, usage};
 use crate::cli::{MutantsArgs, ReferenceArgs};
-use crate::mutants::try_all;
-use crate::output::{Output, say};
+use crate::mutants::correct::Correct;
+use crate::mutants::matrix::{Matrix, State};
+use crate::mutants::trial::Trial;
+use crate::mutants::{Effort, page, try_all};
+use crate::output::{Output, complain, say};
+use crate::report::text;
+use crate::runner::glob;
 
 pub fn mutants(args: &MutantsArgs) -> Exit {
+    let chosen = chosen(args)?;
     if args.list {
-        for defect in Defect::ALL {
-            say!("{:<24} {:<9} {}", defect.name(), defect.clause(), defect.text());
+        for mutant in &chosen {
+            say!("{:<48} {:<18} {}", mutant.name, mutant.clauses.join(" "), mutant.text);
         }
         return Ok(CONFORMS);
     }
-    let chosen = args.only.iter().map(|name| defect(name)).collect::<Result<Vec<Defect>, _>>()?;
-    let chosen = if chosen.is_empty() { Defect::ALL.to_vec() } else { chosen };
     let mut json = Output::of(args.json.as_ref()).map_err(usage)?;
+    let mut html = Output::of(args.matrix.as_ref()).map_err(usage)?;
     let program = std::env::current_exe().map_err(|why| (USAGE, why.to_string()))?;
-    let trials = try_all(&chosen, args.jobs as usize, &program, &|trial| {
-        let verdict = match &trial.killed_by {
-            Some(case) => format!("killed   by {case}"),
-            None => "SURVIVED".to_owned(),
-        };
-        say!(
-            "{:<24} {:<9} {verdict} ({:.1} s): {}",
-            trial.defect,
-            trial.clause,
-            trial.duration_ms as f64 / 1_000.0,
-            trial.text
-        );
-    });
+    let effort = Effort { jobs: args.jobs as usize, all_cases: args.all_cases, program: &program };
+    let (correct, trials) = try_all(&chosen, effort, &show);
+    let matrix = Matrix::of(&trials);
+    let command = about(args, &program);
     if let Some(output) = &mut json {
-        output.write(&format!("{:#}\n", json!(trials))).map_err(usage)?;
+        let json = matrix.json(&trials, &json!(command));
+        output.write(&format!("{json:#}\n")).map_err(usage)?;
     }
-    let killed = trials.iter().filter(|trial| trial.killed_by.is_some()).count();
-    say!("{killed} killed, {} survived", trials.len() - killed);
-    Ok(if killed == trials.len() { CONFORMS } else { BROKEN })
+    if let Some(output) = &mut html {
+        output.write(&page::render(&matrix, &trials, &command)).map_err(usage)?;
+    }
+    Ok(close(args, &correct, &trials, &matrix))
 }
 
-fn defect(name: &str) -> Result<Defect, (u8, String)> {
-    Defect::parse(name)
-        .ok_or_else(|| (USAGE, format!("unknown defect {name:?}; see `mutants --list`")))
+/// The mutants that were named and match the filters, of the shard.
+fn chosen(args: &MutantsArgs) -> Result<Vec<Mutant>, (u8, String)> {
+    let mut chosen = match args.only.as_slice() {
+        [] => Mutant::all(),
+        only => only.iter().map(|name| mutant(name)).collect::<Result<Vec<Mutant>, _>>()?,
+    };
+    let matches = |mutant: &Mutant| {
+        let is_of = |clause: &&str| args.filter.iter().any(|filter| glob(filter, clause));
+        args.filter.iter().any(|filter| glob(filter, &mutant.name))
+            || mutant.clauses.iter().any(|clause| is_of(&clause))
+    };
+    chosen.retain(|mutant| args.filter.is_empty() || matches(mutant));
+    if let Some((index, count)) = args.shard {
+        let all = chosen.into_iter().enumerate();
+        chosen = all.filter(|(at, _)| at % count == index - 1).map(|(_, mutant)| mutant).collect();
+    }
+    if chosen.is_empty() {
+        return Err((USAGE, "no mutant matches this selection".to_owned()));
+    }
+    Ok(chosen)
+}
+
+fn show(trial: &Trial) {
+    let verdict = match trial.failing.first() {
+        Some(failing) if trial.broken.is_empty() => {
+            format!("detected by {} of other clauses", failing.name)
+        }
+        Some(failing) => format!("killed   by {}", failing.name),
+        None => "SURVIVED".to_owned(),
+    };
+    say!(
+        "{:<48} {:<9} {verdict} ({:.1} s): {}",
+        trial.mutant,
+        trial.clauses.join(" "),
+        trial.duration_ms as f64 / 1_000.0,
+        trial.text
+    );
+}
+
+/// The command and the version, without paths.
+fn about(args: &MutantsArgs, program: &Path) -> String {
+    let name = program.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut words = vec![name.unwrap_or_default(), "mutants".to_owned()];
+    words.extend(args.only.iter().cloned());
+    words.extend(args.filter.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]));
+    words.extend(args.all_cases.then(|| "--all-cases".to_owned()));
+    words.extend(args.shard.map(|(index, count)| format!("--shard {index}/{count}")));
+    format!("{}, version {}", words.join(" "), env!("CARGO_PKG_VERSION"))
+}
+
+/// Says what was found; a correct server that fails something is an error of the harness, or of this machine.
+fn close(args: &MutantsArgs, correct: &Correct, trials: &[Trial], matrix: &Matrix) -> u8 {
+    let lived: Vec<&Trial> = trials.iter().filter(|trial| !trial.is_detected()).collect();
+    say!("{} killed, {} survived", trials.len() - lived.len(), lived.len());
+    for trial in &lived {
+        say!("survived: {} ({})", trial.mutant, trial.clauses.join(" "));
+    }
+    let open = matrix.open().count();
+    say!(
+        "{} clauses: {} broken by a mutant, {open} broken by none, {} not to be broken here, {} without a case",
+        matrix.rows.len(),
+        matrix.count(State::Broken),
+        matrix.count(State::Unbreakable),
+        matrix.count(State::NoCase)
+    );
+    if args.not_broken {
+        for row in matrix.open() {
+            say!("{:<9} {}", row.clause, row.state.words());
+        }
+    }
+    for report in &correct.failed {
+        complain(format_args!("the correct server fails {}", report.name));
+        say!("\n{}", text::details(report));
+    }
+    if lived.is_empty() && correct.failed.is_empty() { CONFORMS } else { BROKEN }
+}
+
+fn mutant(name: &str) -> Result<Mutant, (u8, String)> {
+    Mutant::parse(name)
+        .ok_or_else(|| (USAGE, format!("unknown mutant {name:?}; see `mutants --list`")))
 }
 
 pub fn reference(args: &ReferenceArgs) -> Exit {
-    let defect = args.defect.as_deref().map(defect).transpose()?;
+    let mutant = args.defect.as_deref().map(mutant).transpose()?;
     let limits = if args.default_limits { Limits::of_the_text() } else { Limits::lifted() };
-    let options = Options { defect, limits, ..Options::default() };
+    let mut options = Options { limits, ..Options::default() };
+    if let Some(mutant) = mutant {
+        mutant.apply(&mut options);
+    }
     let server = Reference::start_at(&args.listen, options)
         .map_err(|why| (USAGE, format!("{}: {why}", args.listen.join(","))))?;
     say!("reference listening on {}", server.urls().join(","));
