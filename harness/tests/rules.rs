@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use throng_harness::cases;
 use throng_harness::skips::{SKIPS, reason};
-use throng_reference::Defect;
+use throng_reference::Mutant;
+use throng_reference::fields::FIELDS;
+use throng_reference::unbroken::UNBROKEN;
 
 fn metadata() -> Value {
     let output = throng_kit::Program::Cargo
@@ -126,12 +128,54 @@ fn case_ids_are_unique_and_cases_have_texts() {
 }
 
 #[test]
-fn every_defect_breaks_a_covered_clause() {
-    assert!(Defect::ALL.len() >= 30, "{} defects", Defect::ALL.len());
-    for defect in Defect::ALL {
-        let clause = defect.clause();
-        assert!(throng_spec::clause(clause).is_some(), "{} names {clause}", defect.name());
-        let named = cases::all().iter().any(|case| case.clauses.contains(&clause));
-        assert!(named, "no case names {clause}, which {} breaks", defect.name());
+fn every_mutant_breaks_covered_clauses() {
+    let mutants = Mutant::all();
+    assert!(mutants.len() >= 900, "{} mutants", mutants.len());
+    for mutant in &mutants {
+        for clause in &mutant.clauses {
+            assert!(throng_spec::clause(clause).is_some(), "{} names {clause}", mutant.name);
+            let named = cases::all().iter().any(|case| case.clauses.contains(clause));
+            assert!(named, "no case names {clause}, which {} breaks", mutant.name);
+        }
     }
+}
+
+#[test]
+fn clauses_that_no_mutant_can_break_exist_and_have_a_reason() {
+    for (ids, reason) in UNBROKEN {
+        assert!(reason.len() > 30, "the reason for {ids:?} is too short");
+        for id in *ids {
+            assert!(throng_spec::clause(id).is_some(), "the list names {id}");
+            let is_made = Mutant::all().iter().any(|mutant| mutant.clauses.contains(id));
+            assert!(!is_made, "{id} has a mutant, so it is not on the list");
+        }
+    }
+}
+
+/// A member that a later version of the text adds to what a server sends gets its mutants too.
+#[test]
+fn every_member_of_what_a_server_sends_has_mutants() {
+    let paths: Vec<&str> = FIELDS.iter().map(|(_, path, _)| *path).collect();
+    let named = |member: &str| paths.iter().any(|path| path.rsplit('.').next() == Some(member));
+    let is_sent = |name: &str| !name.starts_with("c2s.") && name != "rest.message";
+    for schema in throng_spec::schemas().filter(|schema| is_sent(schema.name)) {
+        let json: serde_json::Value = serde_json::from_str(schema.text).expect("JSON");
+        let mut members = Vec::new();
+        collect_members(&json, &mut members);
+        // How long something has been so is a permission, and so is when to try again.
+        members.retain(|member| !matches!(member.as_str(), "for_s" | "retry_after_ms"));
+        for member in members {
+            assert!(named(&member), "{member} of {} has no row in FIELDS", schema.name);
+        }
+    }
+}
+
+fn collect_members(schema: &serde_json::Value, into: &mut Vec<String>) {
+    for (key, value) in schema.as_object().into_iter().flatten() {
+        if key == "properties" {
+            into.extend(value.as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+        }
+        collect_members(value, into);
+    }
+    schema.as_array().into_iter().flatten().for_each(|item| collect_members(item, into));
 }

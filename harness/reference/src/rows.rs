@@ -243,7 +243,11 @@ fn chat() -> Vec<Row> {
         row("CHAT-31 PRES-30 PRES-40", "in:room", gone("presence")),
         row("CHAT-31", "in:room", is("presence", "delta")),
         row("CHAT-18 CHAT-19", "in:room", is("roomid", 1)),
-        row("CHAT-20", "refused:unknown_room", Act::Set("0.code".to_owned(), json!("not_member"))),
+        row(
+            "CHAT-20 ERR-11",
+            "refused:unknown_room",
+            Act::Set("0.code".to_owned(), json!("not_member")),
+        ),
         row("CHAT-30", "refused:room_limit", Act::Set("0.code".to_owned(), json!("busy"))),
         row(
             "CHAT-19 CHAT-42 CHAT-43 CHAT-90 CHAT-31",
@@ -303,7 +307,6 @@ fn presence() -> Vec<Row> {
         row("UNR-13 UNR-7", "update:count", is("1.*", 1)),
         row("UNR-2 UNR-4 UNR-15", "event:count", is("1.*", 1)),
         row("UNR-3 UNR-2 UNR-15", "event:count", is("1.*", 0)),
-        row("UNR-6 CHAT-15", "event:count", gone("1.*")),
         row("UNR-6", "event:count", gone("1.room1")),
     ]);
     rows
@@ -325,7 +328,6 @@ fn errors() -> Vec<Row> {
         row("ERR-8", "refused:unknown_event", is("0.code", "invalid_argument")),
         row("ERR-9", "refused:invalid_argument", is("0.code", "unknown_event")),
         row("ERR-10", "refused:unauthenticated", is("0.code", "invalid_argument")),
-        row("ERR-11", "refused:unknown_room", is("0.code", "not_member")),
         row("ERR-11", "refused:not_member", is("0.code", "invalid_argument")),
     ]
 }
@@ -371,9 +373,8 @@ fn api() -> Vec<Row> {
         row("REST-5", "401 GET /api/rooms", Act::Status(403)),
         row("REST-5", "401 *", is("message", "Who are you?")),
         row("REST-11 REST-5", "401 *", Act::Status(200)),
-        row("REST-6", "404 *", Act::Status(200)),
         row("REST-6", "404 *", is("message", "Nothing here")),
-        row("REST-73 REST-57", "404 *", Act::Status(200)),
+        row("REST-6 REST-73 REST-57", "404 *", Act::Status(200)),
         row("REST-7", "405 *", Act::Status(404)),
         row("REST-10", "in:POST /api/login", Act::Set("name".to_owned(), json!(7))),
         row("REST-15", "in:POST /api/register", gone("src")),
@@ -410,7 +411,6 @@ fn api() -> Vec<Row> {
         row("REST-23", "GET /api/user", is("password", "secret")),
         row("REST-12", "errno 1 POST /api/register", is("message", " ")),
         row("REST-46 REST-47 CHAT-65", "GET /api/history/message", gone("data.data.0")),
-        row("REST-44", "GET /api/history/message", Act::Change("data.data.*.seq".to_owned())),
         row("REST-45", "GET /api/history/message", Act::Replace("\"data\":[]", "\"data\":null")),
         row("REST-53", "POST /api/file/uploadimg", Act::Replace(".png", ".jpg")),
         row("REST-53", "POST /api/file/uploadimg", Act::Replace(".gif", ".png")),

@@ -101,7 +101,7 @@ fn plain(text: &str) -> String {
     let word = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
     let words: String = text.chars().map(word).take(24).collect();
     match words.trim_matches('-') {
-        "" => "other".to_owned(),
+        "" => text.bytes().take(4).map(|byte| format!("x{byte:02x}")).collect(),
         words => words.to_owned(),
     }
 }

@@ -48,9 +48,9 @@ fn chosen(args: &MutantsArgs) -> Result<Vec<Mutant>, (u8, String)> {
         only => only.iter().map(|name| mutant(name)).collect::<Result<Vec<Mutant>, _>>()?,
     };
     let matches = |mutant: &Mutant| {
-        let is_of = |clause: &&str| args.filter.iter().any(|filter| glob(filter, clause));
+        let is_of = |clause: &str| args.filter.iter().any(|filter| glob(filter, clause));
         args.filter.iter().any(|filter| glob(filter, &mutant.name))
-            || mutant.clauses.iter().any(|clause| is_of(&clause))
+            || mutant.clauses.iter().any(|clause| is_of(clause))
     };
     chosen.retain(|mutant| args.filter.is_empty() || matches(mutant));
     if let Some((index, count)) = args.shard {
