@@ -1,5 +1,6 @@
 //! Users of a server under test.
 
+use throng_loadgen::rest::Rest;
 use throng_loadgen::scenario::Users;
 use throng_loadgen::target::Target;
 
@@ -8,6 +9,6 @@ use throng_loadgen::target::Target;
 /// # Errors
 /// The server refuses a registration.
 pub fn users(url: &str, count: usize) -> anyhow::Result<Vec<String>> {
-    let users = Users { register: count, ..Users::default() };
-    throng_loadgen::users::tokens(&users, 1, &Target::parse(url)?)
+    let users = Users { register: Some(count), ..Users::default() };
+    throng_loadgen::users::tokens(&users, 1, &Rest::new(&Target::parse(url)?, None))
 }

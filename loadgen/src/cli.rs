@@ -82,7 +82,7 @@ struct OutputArgs {
 struct RunArgs {
     /// Scenario file (TOML).
     scenario: Option<PathBuf>,
-    /// `http://host:port`; may be repeated.
+    /// `http://host:port`, or https, ws, wss, perhaps with a path; may be repeated.
     #[arg(long = "target")]
     targets: Vec<String>,
     #[arg(long)]
@@ -94,12 +94,15 @@ struct RunArgs {
     /// Path of the engine or raw WebSocket.
     #[arg(long)]
     path: Option<String>,
-    /// Users to register through the REST API (0: anonymous).
+    /// Users to register through the REST API of a Throng; 0: anonymous [default: as many as the
+    /// clients need, if the server is a Throng]
     #[arg(long)]
     users: Option<usize>,
-    /// File with one API token per line.
+    /// File with one token per line, which clients share in turn.
     #[arg(long)]
     tokens: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
     #[arg(long)]
     clients: Option<usize>,
     #[arg(long)]
@@ -140,6 +143,9 @@ struct RunArgs {
     /// Handshakes in flight per thread.
     #[arg(long)]
     connect_concurrency: Option<usize>,
+    /// From the start of a client to its joined room.
+    #[arg(long)]
+    connect_timeout_ms: Option<u64>,
     #[arg(long)]
     settle_ms: Option<u64>,
     /// Seconds, warm-up included.
@@ -173,6 +179,52 @@ struct RunArgs {
     /// No live view.
     #[arg(long)]
     quiet: bool,
+}
+
+/// How clients show who they are, and whose certificates they trust.
+#[derive(Args)]
+struct AccessArgs {
+    /// `NAME: VALUE`, sent with each request of the clients; `{token}`, `{user}` and `{client}` stand for
+    /// the client's token and numbers; may be repeated.
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// Added to the query of each request of the clients, such as `token={token}`.
+    #[arg(long)]
+    query: Option<String>,
+    /// JSON that Socket.IO sends along with CONNECT, such as `{"token":"{token}"}`.
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    auth: Option<serde_json::Value>,
+    /// File with a secret: each user's token is a JSON Web Token signed with it (HS256).
+    #[arg(long, value_name = "FILE", conflicts_with = "tokens")]
+    jwt_secret_file: Option<PathBuf>,
+    /// Claims of those tokens [default: {"sub":"{user}"}; `iat` and `exp` are added].
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    jwt_claims: Option<serde_json::Value>,
+    /// PEM file with the authorities to trust instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Trust every certificate.
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
+}
+
+fn json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text).map_err(|why| format!("not JSON: {why}"))
+}
+
+impl AccessArgs {
+    fn apply(self, scenario: &mut Scenario) {
+        let access = &mut scenario.access;
+        if !self.headers.is_empty() {
+            access.headers = self.headers;
+        }
+        set(&mut access.query, self.query.map(Some));
+        set(&mut access.auth, self.auth.map(Some));
+        set(&mut access.ca, self.ca.map(Some));
+        access.insecure |= self.insecure;
+        set(&mut scenario.users.jwt_secret_file, self.jwt_secret_file.map(Some));
+        set(&mut scenario.users.jwt_claims, self.jwt_claims.map(Some));
+    }
 }
 
 impl Cli {
@@ -274,8 +326,9 @@ fn scenario(args: RunArgs) -> anyhow::Result<Scenario> {
     set(&mut scenario.protocol, args.protocol);
     set(&mut scenario.transport, args.transport);
     set(&mut scenario.path, args.path.map(Some));
-    set(&mut scenario.users.register, args.users);
+    set(&mut scenario.users.register, args.users.map(Some));
     set(&mut scenario.users.tokens, args.tokens.map(Some));
+    args.access.apply(&mut scenario);
     set(&mut scenario.clients, args.clients);
     set(&mut scenario.rooms, args.rooms);
     set(&mut scenario.room_sizes, args.room_sizes);
@@ -302,6 +355,7 @@ fn scenario(args: RunArgs) -> anyhow::Result<Scenario> {
     set(&mut scenario.payload, args.payload);
     set(&mut scenario.connect.rate, args.connect_rate);
     set(&mut scenario.connect.concurrency, args.connect_concurrency);
+    set(&mut scenario.connect.timeout_ms, args.connect_timeout_ms);
     set(&mut scenario.connect.settle_ms, args.settle_ms);
     set(&mut scenario.duration_s, args.duration);
     set(&mut scenario.warmup_s, args.warmup);

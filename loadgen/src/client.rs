@@ -19,6 +19,7 @@ use crate::plan::Seat;
 use crate::readiness::Ready;
 use crate::session::{Session, State, Turn};
 use crate::shared::Shared;
+use crate::tls::Tls;
 
 /// One read takes at most this much; a read is always offered this much space.
 pub const READ_BYTES: usize = 256 << 10;
@@ -31,6 +32,8 @@ pub struct Client {
     fd: Cell<RawFd>,
     /// The WebSocket's TCP connection.
     stream: RefCell<Option<TcpStream>>,
+    /// None: the connection is not sealed.
+    tls: RefCell<Option<Tls>>,
     is_connecting: Cell<bool>,
     /// The socket is full; an edge announces when it is not.
     is_flushing: Cell<bool>,
@@ -60,6 +63,7 @@ impl Client {
             session: RefCell::new(Session::new(shared, seat)),
             fd: Cell::new(-1),
             stream: RefCell::new(None),
+            tls: RefCell::new(None),
             is_connecting: Cell::new(false),
             is_flushing: Cell::new(false),
             is_read_apart: Cell::new(false),
@@ -130,6 +134,14 @@ impl Client {
         }
     }
 
+    /// What the server has to answer for the client to go on.
+    pub fn awaited(&self, state: State) -> &'static str {
+        match &*self.tls.borrow() {
+            Some(tls) if tls.is_handshaking() => "the TLS handshake",
+            _ => state.awaited(),
+        }
+    }
+
     /// Due to come, on its way, or back again in a moment: rosters cannot be at rest yet.
     pub fn is_awaited(&self) -> bool {
         self.comeback_ns.get().is_some() || self.session.borrow().is_arriving()
@@ -160,6 +172,7 @@ impl Client {
         self.is_flushing.set(false);
         *self.poster.borrow_mut() = None;
         *self.stream.borrow_mut() = None;
+        *self.tls.borrow_mut() = None;
     }
 
     /// A socket is about to connect and to be watched.
@@ -169,7 +182,13 @@ impl Client {
     }
 
     /// Sends what is queued and sleeps until the connection over `stream` has ended.
-    pub async fn talk(self: &Rc<Self>, context: &Rc<Context>, stream: TcpStream) -> Ended {
+    pub async fn talk(
+        self: &Rc<Self>,
+        context: &Rc<Context>,
+        stream: TcpStream,
+        tls: Option<Tls>,
+    ) -> Ended {
+        *self.tls.borrow_mut() = tls;
         self.attach(stream.as_raw_fd());
         *self.stream.borrow_mut() = Some(stream);
         self.flush(context, &mut self.session.borrow_mut());
@@ -248,26 +267,37 @@ impl Client {
 
     /// Writes what is queued; what does not fit follows when the socket can take it.
     pub fn flush(self: &Rc<Self>, context: &Rc<Context>, session: &mut Session) {
-        if session.out.is_empty() || self.is_flushing.get() || !self.is_online() {
+        if self.is_flushing.get() || !self.is_online() {
             return;
         }
         if session.is_polling {
+            if session.out.is_empty() {
+                return;
+            }
             if let Some(poster) = self.poster.borrow_mut().take() {
                 poster.wake();
             }
             return;
         }
-        let sent = match send(self.fd.get(), &session.out, SEND) {
+        let mut tls = self.tls.borrow_mut();
+        let out = match &mut *tls {
+            None => &mut session.out,
+            Some(tls) => tls.seal(&mut session.out),
+        };
+        if out.is_empty() {
+            return;
+        }
+        let sent = match send(self.fd.get(), out, SEND) {
             Ok(sent) => sent,
             Err(Errno::EAGAIN) => 0,
             // The reading task meets the same error and reports it.
-            Err(_) => session.out.len(),
+            Err(_) => out.len(),
         };
         context.local.borrow_mut().stats.counters.bytes_out += sent as u64;
-        if sent == session.out.len() {
-            session.out.clear();
+        if sent == out.len() {
+            out.clear();
         } else {
-            session.out.drain(..sent);
+            out.drain(..sent);
             self.is_flushing.set(true);
         }
     }
@@ -320,7 +350,13 @@ fn read(context: &Rc<Context>, client: &Rc<Client>, most: usize, to_the_end: boo
         let mut buffer = context.buffer.borrow_mut();
         let mut local = context.local.borrow_mut();
         let mut turn = Turn::new(&context.shared, &mut local, 0);
-        drain(client.fd.get(), &mut session, &mut turn, &mut buffer, (most, to_the_end))
+        let limits = (most, to_the_end);
+        match &mut *client.tls.borrow_mut() {
+            None => drain(client.fd.get(), &mut session, &mut turn, &mut buffer, limits),
+            Some(tls) => {
+                drain_sealed(client.fd.get(), &mut session, &mut turn, (&mut buffer, tls), limits)
+            }
+        }
     };
     client.after_read(context);
     result.unwrap_or_else(|ended| {
@@ -363,6 +399,51 @@ fn drain(
             session.carry.extend_from_slice(&bytes[used..]);
         } else if session.carry.capacity() > 4096 {
             session.carry = Vec::new();
+        }
+        if most < READ_BYTES {
+            return Ok(false);
+        }
+        if read < offered && !to_the_end {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The same for a connection whose bytes are sealed: they are opened behind the rest of the read before.
+fn drain_sealed(
+    fd: RawFd,
+    session: &mut Session,
+    turn: &mut Turn<'_>,
+    (buffer, tls): (&mut Vec<u8>, &mut Tls),
+    (most, to_the_end): (usize, bool),
+) -> Result<bool, Ended> {
+    if buffer.len() < READ_BYTES {
+        buffer.resize(READ_BYTES, 0);
+    }
+    for _ in 0..READS_PER_TURN {
+        let offered = most.min(READ_BYTES);
+        let read = match recv(fd, &mut buffer[..offered], MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => return Err(Ended::Eof),
+            Ok(read) => read,
+            Err(Errno::EAGAIN) => return Ok(true),
+            Err(Errno::EINTR) => continue,
+            Err(_) => return Err(Ended::Reset),
+        };
+        turn.now_ns = now_ns();
+        let counters = &mut turn.local.stats.counters;
+        counters.reads += 1;
+        counters.bytes_in += read as u64;
+        let mut opened = std::mem::take(&mut session.carry);
+        let is_over = tls.open(&buffer[..read], &mut opened)?;
+        let used = session.consume(turn, &opened)?;
+        opened.drain(..used);
+        if opened.capacity() > 4096 {
+            opened.shrink_to(4096);
+        }
+        session.carry = opened;
+        if is_over {
+            return Err(Ended::Eof);
         }
         if most < READ_BYTES {
             return Ok(false);

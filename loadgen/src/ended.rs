@@ -9,6 +9,7 @@ pub enum Ended {
     Malformed(&'static str),
     /// The server refused: HTTP status, CONNECT error, refused join.
     Refused(String),
+    Tls(String),
     /// What was not answered within `connect.timeout_ms`, and that time.
     Timeout(&'static str, u64),
 }
@@ -24,6 +25,7 @@ impl Ended {
             Self::EngineClose => "closed: engine".into(),
             Self::Malformed(what) => format!("malformed: {what}"),
             Self::Refused(what) => format!("refused: {what}"),
+            Self::Tls(why) => format!("tls: {why}"),
             Self::Timeout(what, ms) => format!("timeout: {what} was not answered within {ms} ms"),
         }
     }

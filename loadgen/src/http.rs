@@ -1,4 +1,4 @@
-//! One keep-alive HTTP/1.1 connection, for long-polling.
+//! One keep-alive HTTP/1.1 connection, sealed or not, for long-polling.
 
 use memchr::memmem;
 use monoio::io::{AsyncReadRent as _, AsyncWriteRentExt as _};
@@ -6,11 +6,13 @@ use monoio::net::TcpStream;
 
 use crate::ended::Ended;
 use crate::frame::PAYLOAD_MAX;
-use crate::target::Target;
+use crate::tls::Tls;
 
 pub struct Http {
     stream: TcpStream,
-    authority: String,
+    tls: Option<Tls>,
+    /// The lines of each request's head after the first.
+    headers: String,
     kept: Vec<u8>,
 }
 
@@ -22,8 +24,8 @@ struct Head {
 
 impl Http {
     #[must_use]
-    pub fn new(stream: TcpStream, target: &Target) -> Self {
-        Self { stream, authority: target.authority.clone(), kept: Vec::new() }
+    pub fn new(stream: TcpStream, tls: Option<Tls>, headers: String) -> Self {
+        Self { stream, tls, headers, kept: Vec::new() }
     }
 
     /// Sends one request and reads its response.
@@ -32,7 +34,7 @@ impl Http {
     /// The connection is lost, or the status is not 200: either ends the session.
     pub async fn exchange(&mut self, path: &str, body: Option<Vec<u8>>) -> Result<Vec<u8>, Ended> {
         let method = if body.is_some() { "POST" } else { "GET" };
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.authority);
+        let mut request = format!("{method} {path} HTTP/1.1\r\n{}", self.headers);
         if let Some(body) = &body {
             request.push_str("Content-Type: text/plain;charset=UTF-8\r\nContent-Length: ");
             request.push_str(&body.len().to_string());
@@ -41,7 +43,7 @@ impl Http {
         request.push_str("\r\n");
         let mut bytes = request.into_bytes();
         bytes.extend(body.into_iter().flatten());
-        self.stream.write_all(bytes).await.0.map_err(|_| Ended::Reset)?;
+        self.write(bytes).await?;
         let head = loop {
             if let Some(end) = memmem::find(&self.kept, b"\r\n\r\n") {
                 let head = parse(&self.kept[..end])?;
@@ -93,14 +95,30 @@ impl Http {
 
     async fn more(&mut self) -> Result<(), Ended> {
         let (read, buffer) = self.stream.read(Vec::with_capacity(16_384)).await;
-        match read {
-            Ok(0) => Err(Ended::Eof),
-            Ok(_) => {
+        match (read, &mut self.tls) {
+            (Ok(0), _) => Err(Ended::Eof),
+            (Ok(_), None) => {
                 self.kept.extend_from_slice(&buffer);
                 Ok(())
             }
-            Err(_) => Err(Ended::Reset),
+            (Ok(_), Some(tls)) => {
+                let is_over = tls.open(&buffer, &mut self.kept)?;
+                // What a handshake answers, and the request that waits behind it.
+                self.write(Vec::new()).await?;
+                if is_over && self.kept.is_empty() { Err(Ended::Eof) } else { Ok(()) }
+            }
+            (Err(_), _) => Err(Ended::Reset),
         }
+    }
+
+    async fn write(&mut self, mut bytes: Vec<u8>) -> Result<(), Ended> {
+        if let Some(tls) = &mut self.tls {
+            bytes = std::mem::take(tls.seal(&mut bytes));
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.stream.write_all(bytes).await.0.map(drop).map_err(|_| Ended::Reset)
     }
 }
 

@@ -12,9 +12,14 @@ pub mod scenario;
 
 pub mod phase;
 pub mod plan;
+pub mod rest;
 pub mod slo;
 pub mod target;
+pub mod tls;
 pub mod users;
+
+pub mod credentials;
+mod jwt;
 
 pub mod thread;
 
@@ -44,6 +49,7 @@ pub mod payload;
 pub mod stamp;
 
 mod alarm;
+mod hints;
 mod slots;
 
 pub mod compare;

@@ -25,6 +25,7 @@ use crate::samples::Metric;
 use crate::scenario::{Protocol, Transport};
 use crate::session::State;
 use crate::target::Target;
+use crate::tls::Tls;
 
 /// Connects `clients`, as fast as the scenario's rate and concurrency allow.
 ///
@@ -132,7 +133,8 @@ async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallibl
     count_connect(context, client);
     client.session.borrow_mut().state = State::ExpectOpen;
     client.attach(stream.as_raw_fd());
-    let mut http = Http::new(stream, target);
+    let headers = headers(context, &seat, target);
+    let mut http = Http::new(stream, tls(context, target)?, headers.clone());
     let poll = engine_path(context, &seat, "polling");
     let body = http.exchange(&poll, None).await?;
     let opened = Opened::parse(context.shared.scenario.protocol, &body)?;
@@ -144,7 +146,8 @@ async fn attempt(context: &Rc<Context>, client: &Rc<Client>) -> Result<Infallibl
         return websocket(context, client, &path).await;
     }
     let poll = format!("{poll}&sid={}", opened.sid);
-    let poster = Http::new(connect(context, &seat).await?, target);
+    let poster = connect(context, &seat).await?;
+    let poster = Http::new(poster, tls(context, target)?, headers);
     {
         let mut session = client.session.borrow_mut();
         let mut local = context.local.borrow_mut();
@@ -163,6 +166,8 @@ async fn websocket(
     path: &str,
 ) -> Result<Infallible, Ended> {
     let seat = client.session.borrow().seat.clone();
+    let target = target(context, &seat);
+    let tls = tls(context, target)?;
     let stream = begin_connect(context, &seat).map_err(unconnected)?;
     client.expect_connection();
     let watched = context.readiness.watch(&stream, u64::from(seat.client));
@@ -182,14 +187,14 @@ async fn websocket(
         let key = generate_key();
         session.accept = derive_accept_key(key.as_bytes());
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\n{}Connection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n",
-            target(context, &seat).authority
+            headers(context, &seat, target)
         );
         session.out.clear();
         session.out.extend_from_slice(request.as_bytes());
     }
-    Err(client.talk(context, stream).await)
+    Err(client.talk(context, stream, tls).await)
 }
 
 /// The TCP connection of this attempt stands.
@@ -204,6 +209,20 @@ fn count_connect(context: &Context, client: &Client) {
 fn target<'c>(context: &'c Context, seat: &Seat) -> &'c Target {
     let targets = &context.shared.targets;
     &targets[seat.client as usize % targets.len()]
+}
+
+/// The client's side of TLS, where the target speaks it.
+fn tls(context: &Context, target: &Target) -> Result<Option<Tls>, Ended> {
+    let trust = context.shared.trust.as_ref().filter(|_| target.is_tls);
+    trust.map(|trust| trust.connect(&target.host)).transpose()
+}
+
+/// The lines that begin the head of each of the client's requests.
+fn headers(context: &Context, seat: &Seat, target: &Target) -> String {
+    let own = context.shared.credentials.headers(seat);
+    let has_host =
+        own.lines().any(|line| line.get(..5).is_some_and(|s| s.eq_ignore_ascii_case("host:")));
+    if has_host { own } else { format!("Host: {}\r\n{own}", target.authority) }
 }
 
 /// A TCP connection for HTTP requests.
@@ -222,15 +241,21 @@ fn unconnected(error: io::Error) -> Ended {
 
 fn engine_path(context: &Context, seat: &Seat, transport: &str) -> String {
     let scenario = &context.shared.scenario;
-    let path = scenario.path();
-    match scenario.protocol {
+    let path = scenario.path(target(context, seat));
+    let path = match scenario.protocol {
         Protocol::Raw => {
-            let room = scenario.first_room + u32::from(seat.rooms[0]);
+            let room = context.shared.room_numbers[usize::from(seat.rooms[0])];
             path.replace("{room}", &room.to_string())
         }
-        Protocol::Eio3 => format!("{path}?EIO=3&transport={transport}"),
-        Protocol::Eio4 => format!("{path}?EIO=4&transport={transport}"),
-    }
+        Protocol::Eio3 => with_engine(path, 3, transport),
+        Protocol::Eio4 => with_engine(path, 4, transport),
+    };
+    context.shared.credentials.with_query(path, seat)
+}
+
+fn with_engine(path: &str, version: u8, transport: &str) -> String {
+    let separator = if path.contains('?') { '&' } else { '?' };
+    format!("{path}{separator}EIO={version}&transport={transport}")
 }
 
 /// A socket that connects, not waited for.

@@ -53,7 +53,7 @@ impl Publisher {
             Stamp { run: shared.run, room: self.room, publisher: self.index, n, intended_ns };
         stamp.write(&mut out[start..start + stamp::LEN]);
         if !is_raw {
-            let room = shared.scenario.first_room + u32::from(self.room);
+            let room = shared.room_numbers[usize::from(self.room)];
             out.extend_from_slice(b"\",\"img\":\"\",\"roomid\":");
             out.extend_from_slice(room.to_string().as_bytes());
             out.extend_from_slice(b",\"time\":\"\"}]");

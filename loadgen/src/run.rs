@@ -11,16 +11,19 @@ use anyhow::{Context as _, bail, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::{nanos, now_ns, seconds};
+use crate::credentials::Credentials;
 use crate::live::Live;
 use crate::plan::Plan;
 use crate::proc;
 use crate::report::{Generator, Percentiles, Report, SCHEMA, Second, Server, ThreadLoad};
+use crate::rest::Rest;
 use crate::samples::{Metric, Samples};
 use crate::scenario::Scenario;
 use crate::shared::{Shared, Stage};
 use crate::stats::{Counters, Interval, ThreadResult};
 use crate::target::Target;
-use crate::{thread, users, verdict};
+use crate::tls::Trust;
+use crate::{rest, thread, users, verdict};
 
 /// Why a run ends before its first message.
 const NOBODY_JOINED: &str = "no client could join";
@@ -73,15 +76,29 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
         // The main thread must not disturb the server's core either.
         thread::pin(*core)?;
     }
-    let tokens = users::tokens(&scenario.users, scenario.seed, &targets[0]).context("get users")?;
-    let plan = Plan::new(&scenario, if tokens.is_empty() { usize::MAX } else { tokens.len() });
-    let counted_before = counted_deliveries(&scenario)?;
+    let access = &scenario.access;
+    let metrics = scenario.server_metrics.as_deref().unwrap_or_default();
+    let needs_tls = targets.iter().any(|target| target.is_tls) || metrics.starts_with("https://");
+    let trust = || Trust::new(access.ca.as_deref(), access.insecure);
+    let trust = needs_tls.then(trust).transpose()?;
+    let rest = Rest::new(&targets[0], trust.as_ref());
+    let tokens = users::of_scenario(&scenario, &rest).context("get users")?;
+    let rooms = rest.rooms_for(&scenario, &tokens);
+    let credentials = Credentials::new(tokens, access.clone(), "api_token");
+    let plan = Plan::new(&scenario, credentials.users().unwrap_or(usize::MAX));
+    let agent = rest::agent(trust.as_ref());
+    let counted_before = counted_deliveries(&scenario, &agent)?;
     let rss_before = scenario.server_pid.map(proc::rss_bytes).transpose()?;
     let cpu_before = scenario.server_pid.map(proc::process_cpu_ns).transpose()?;
 
     // Different for every run, on purpose: left-overs of another run must not be taken for ours.
     let run = (now_ns() >> 10) as u16 ^ std::process::id() as u16;
-    let shared = Arc::new(Shared::new(scenario, targets, plan, tokens, run));
+    let mut shared = Shared::new(scenario, targets, plan, credentials, run);
+    shared.trust = trust;
+    if let Some(rooms) = rooms {
+        shared.room_numbers = rooms;
+    }
+    let shared = Arc::new(shared);
     let (sender, intervals) = channel();
     let threads: Vec<JoinHandle<anyhow::Result<ThreadResult>>> = (0..shared.scenario.threads)
         .map(|index| {
@@ -178,8 +195,8 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
         let cpu_us = after.saturating_sub(before) as f64 / 1e3;
         report.server.cpu_us_per_connect = Some(cpu_us / joined.max(1) as f64);
     }
-    if let (Some(before), Ok(Some(after))) = (counted_before, counted_deliveries(&shared.scenario))
-    {
+    let counted_after = counted_deliveries(&shared.scenario, &agent);
+    if let (Some(before), Ok(Some(after))) = (counted_before, counted_after) {
         report.server.counted_deliveries = Some(after.saturating_sub(before));
     }
     report.seconds = seconds_of(&conductor.seconds, &shared.scenario);
@@ -425,14 +442,11 @@ fn seconds_of(seconds: &BTreeMap<u64, (Samples, u64, u64)>, scenario: &Scenario)
 }
 
 /// The server's own count of deliveries, if the scenario says where it is.
-fn counted_deliveries(scenario: &Scenario) -> anyhow::Result<Option<u64>> {
+fn counted_deliveries(scenario: &Scenario, agent: &ureq::Agent) -> anyhow::Result<Option<u64>> {
     let Some(url) = &scenario.server_metrics else { return Ok(None) };
-    let text = ureq::get(url)
-        .call()
-        .with_context(|| format!("GET {url}"))?
-        .body_mut()
-        .read_to_string()
-        .with_context(|| format!("metrics of {url}"))?;
+    let mut response = agent.get(url).call().with_context(|| format!("GET {url}"))?;
+    ensure!(response.status() == 200, "GET {url}: status {}", response.status());
+    let text = response.body_mut().read_to_string().with_context(|| format!("metrics of {url}"))?;
     let name = scenario.server_deliveries_metric.as_str();
     let values = text.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;

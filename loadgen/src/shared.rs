@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, O
 use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::SECOND_NS;
+use crate::credentials::Credentials;
 use crate::order::Order;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
 use crate::target::Target;
+use crate::tls::Trust;
 
 /// Where the run stands. Only the main thread moves it, and only forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,8 +160,11 @@ pub struct Shared {
     pub scenario: Scenario,
     pub targets: Vec<Target>,
     pub plan: Plan,
-    /// One per user; empty: anonymous.
-    pub tokens: Vec<String>,
+    pub credentials: Credentials,
+    /// None: no target speaks TLS.
+    pub trust: Option<Trust>,
+    /// The number of each room.
+    pub room_numbers: Vec<u32>,
     /// Marks our messages among those of other generators.
     pub run: u16,
     pub rooms: Vec<Room>,
@@ -176,9 +181,10 @@ impl Shared {
         scenario: Scenario,
         targets: Vec<Target>,
         plan: Plan,
-        tokens: Vec<String>,
+        credentials: Credentials,
         run: u16,
     ) -> Self {
+        let room_numbers = (scenario.first_room..).take(scenario.rooms).collect();
         Self {
             rooms: plan.publishers.iter().map(|publishers| Room::new(*publishers)).collect(),
             gauges: (0..scenario.threads).map(|_| Gauges::default()).collect(),
@@ -188,7 +194,9 @@ impl Shared {
             scenario,
             targets,
             plan,
-            tokens,
+            credentials,
+            trust: None,
+            room_numbers,
             run,
         }
     }

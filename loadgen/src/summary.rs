@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::hints;
 use crate::report::Report;
 use crate::table::{Table, time};
 
@@ -72,6 +73,9 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     for (kind, count) in &report.errors {
         writeln!(out, "error       {count} × {kind}")?;
+    }
+    for hint in hints::of(&report.errors) {
+        writeln!(out, "hint        {hint}")?;
     }
     let mut latencies = Table::new(["latency", "p50", "p90", "p99", "p99.9", "max", "count"]);
     for (name, p) in &report.latencies_us {

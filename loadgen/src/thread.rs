@@ -127,10 +127,7 @@ async fn drive(
         if client.is_awaited() {
             local.stats.counters.absent += 1;
             let state = client.session.borrow().state;
-            local.stats.error(&format!(
-                "not in its rooms at the end: {} was not answered",
-                state.awaited()
-            ));
+            local.stats.error(&format!("not back at the end: {state:?}"));
         }
         let mut turn = context.turn(&mut local);
         client.session.borrow_mut().settle(&mut turn);
@@ -255,7 +252,7 @@ fn watch(context: &Rc<Context>, clients: &[Rc<Client>], now_ns: u64) {
         if session.on_the_way_ns.is_some_and(|since_ns| since_ns + timeout_ns < now_ns) {
             session.on_the_way_ns = None;
             let timeout_ms = context.shared.scenario.connect.timeout_ms;
-            client.give_up(Ended::Timeout(session.state.awaited(), timeout_ms));
+            client.give_up(Ended::Timeout(client.awaited(session.state), timeout_ms));
         } else if client.is_kept(now_ns) {
             context.local.borrow_mut().stats.error("timeout: close");
             client.cut();

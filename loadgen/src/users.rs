@@ -1,23 +1,65 @@
-//! API tokens: read from a file, or received for registered users through the REST API.
+//! Tokens of users: read from a file, signed, or received for users registered through Throng's API.
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
-use serde_json::{Value, json};
+use anyhow::{Context as _, bail, ensure};
+use serde_json::json;
 
-use crate::scenario::Users;
-use crate::target::Target;
+use crate::jwt::Signer;
+use crate::rest::Rest;
+use crate::scenario::{Scenario, Users};
 
-/// One token per user; empty when the clients are anonymous. Users of one seed are registered once.
+/// Clients that share a user where the scenario does not say how many users there are.
+const CLIENTS_PER_USER: usize = 10;
+/// Messages per second of one user there, which is half of what a default Throng allows.
+const MESSAGES_PER_USER: f64 = 10.0;
+/// How long a server has to say whether it wants users.
+const ASKED: Duration = Duration::from_secs(2);
+/// Users registered there at most: what a default Throng allows within a minute is 60.
+const REGISTERED_MAX: usize = 50;
+
+/// One token per user; empty when the clients are anonymous.
+///
+/// # Errors
+/// A file is unreadable or empty, or the server refuses a registration and the login after it.
+pub fn of_scenario(scenario: &Scenario, rest: &Rest) -> anyhow::Result<Vec<String>> {
+    let users = &scenario.users;
+    if let Some(secret) = &users.jwt_secret_file {
+        let signer = Signer::new(secret, users.jwt_claims.as_ref())?;
+        let count = users.register.unwrap_or_else(|| scenario.clients_max());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        return Ok((0..count).map(|user| signer.sign(user, now)).collect());
+    }
+    if users.tokens.is_some() || users.register.is_some() || !scenario.may_register() {
+        return tokens(users, scenario.seed, rest);
+    }
+    let timeout = Duration::from_millis(scenario.connect.timeout_ms / 2).min(ASKED);
+    if !rest.wants_users(timeout) {
+        return Ok(Vec::new());
+    }
+    let register = Some(registered(scenario));
+    tokens(&Users { register, ..users.clone() }, scenario.seed, rest)
+        .context("the server wants users, and none were given (--users N, --tokens FILE)")
+}
+
+/// As many users as the clients need within the limits of a default Throng.
+fn registered(scenario: &Scenario) -> usize {
+    let clients = scenario.clients_max();
+    let by_rate = (scenario.base_rate() / MESSAGES_PER_USER).ceil() as usize;
+    clients.div_ceil(CLIENTS_PER_USER).max(by_rate).min(REGISTERED_MAX).min(clients)
+}
+
+/// The tokens of a file, or of registered users. Users of one seed are registered once.
 ///
 /// # Errors
 /// The file is unreadable or empty, or the server refuses a registration and the login after it.
-pub fn tokens(users: &Users, seed: u64, target: &Target) -> anyhow::Result<Vec<String>> {
+pub fn tokens(users: &Users, seed: u64, rest: &Rest) -> anyhow::Result<Vec<String>> {
     match &users.tokens {
         Some(path) => from_file(path),
-        None => register(users, seed, target),
+        None => register(users, seed, rest),
     }
 }
 
@@ -31,18 +73,41 @@ fn from_file(path: &Path) -> anyhow::Result<Vec<String>> {
     Ok(tokens)
 }
 
-fn register(users: &Users, seed: u64, target: &Target) -> anyhow::Result<Vec<String>> {
-    let count = users.register;
-    let next = AtomicUsize::new(0);
+/// Users on their way to their tokens.
+struct Registration<'r> {
+    rest: &'r Rest,
+    seed: u64,
+    count: usize,
+    next: AtomicUsize,
+    done: AtomicUsize,
+    /// The last user existed already, as the next will.
+    exist: AtomicBool,
+    is_announced: AtomicBool,
+    until: Instant,
+}
+
+fn register(users: &Users, seed: u64, rest: &Rest) -> anyhow::Result<Vec<String>> {
+    let count = users.register.unwrap_or(0);
     let received = Mutex::new(vec![String::new(); count]);
-    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let until = Instant::now() + Duration::from_secs(users.timeout_s);
+    let registration = Registration {
+        rest,
+        seed,
+        count,
+        next: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        exist: AtomicBool::new(false),
+        is_announced: AtomicBool::new(false),
+        until,
+    };
     let work = || -> anyhow::Result<()> {
         loop {
-            let user = next.fetch_add(1, Ordering::Relaxed);
+            let user = registration.next.fetch_add(1, Ordering::Relaxed);
             if user >= count {
                 return Ok(());
             }
-            let token = token_of(&agent, target, seed, user)?;
+            let token = registration.token_of(user)?;
+            registration.done.fetch_add(1, Ordering::Relaxed);
             received.lock().expect("no holder of this lock panics")[user] = token;
         }
     };
@@ -56,24 +121,68 @@ fn register(users: &Users, seed: u64, target: &Target) -> anyhow::Result<Vec<Str
     Ok(received.into_inner().expect("all workers are gone"))
 }
 
-/// Registers one user, or logs it in if an earlier run with this seed registered it.
-fn token_of(
-    agent: &ureq::Agent,
-    target: &Target,
-    seed: u64,
-    user: usize,
-) -> anyhow::Result<String> {
-    let name = format!("lg{seed:x}-{user:05}@load.test");
-    let body = json!({ "name": name, "password": "load-Test-1234" });
-    let mut answer = Value::Null;
-    for route in ["register", "login"] {
-        let url = format!("{}/api/{route}", target.http());
-        let mut response =
-            agent.post(&url).send_json(&body).with_context(|| format!("POST {url}"))?;
-        answer = response.body_mut().read_json().with_context(|| format!("answer of {url}"))?;
-        if let Some(token) = answer["user"]["api_token"].as_str() {
-            return Ok(token.to_owned());
+impl Registration<'_> {
+    /// Registers one user, or logs it in if an earlier run with this seed registered it.
+    fn token_of(&self, user: usize) -> anyhow::Result<String> {
+        let name = format!("lg{:x}-{user:05}@load.test", self.seed);
+        let body = json!({ "name": name, "password": "load-Test-1234" });
+        let mut routes = [("/api/register", false), ("/api/login", true)];
+        if self.exist.load(Ordering::Relaxed) {
+            routes.reverse();
         }
+        let mut answers = Vec::new();
+        for (route, exist) in routes {
+            let answer = loop {
+                let answer = self.rest.post(route, &body)?;
+                match answer.pause {
+                    Some(pause) => self.pause(pause)?,
+                    None => break answer,
+                }
+            };
+            if let Some(token) = answer.json["user"]["api_token"].as_str() {
+                self.exist.store(exist, Ordering::Relaxed);
+                return Ok(token.to_owned());
+            }
+            answers.push(format!("{route}: status {}, {}", answer.status, answer.json));
+        }
+        bail!("no token for user {user} ({})", answers.join("; "))
     }
-    bail!("no token for user {user}: {answer}")
+
+    /// Waits as long as the server asks.
+    fn pause(&self, pause: Duration) -> anyhow::Result<()> {
+        let done = self.done.load(Ordering::Relaxed);
+        ensure!(
+            Instant::now() + pause <= self.until,
+            "the server limits logins, and {done} of {} users have a token after users.timeout_s",
+            self.count
+        );
+        if !self.is_announced.swap(true, Ordering::Relaxed) {
+            eprintln!(
+                "throng-loadgen: {done} of {} users have a token; the server asks to wait {} s for more",
+                self.count,
+                pause.as_secs()
+            );
+        }
+        std::thread::sleep(pause);
+        self.is_announced.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_run_registers_few_users() {
+        let of = |clients, rate| {
+            let mut scenario = Scenario { clients, ..Scenario::default() };
+            scenario.load.rate = rate;
+            registered(&scenario)
+        };
+        assert_eq!(of(100, 10.0), 10);
+        assert_eq!(of(1, 10.0), 1);
+        assert_eq!(of(100, 250.0), 25);
+        assert_eq!(of(10_000, 10.0), REGISTERED_MAX);
+    }
 }

@@ -104,7 +104,7 @@ fn a_member_of_several_rooms_is_owed_the_messages_of_each() {
 
 #[test]
 fn refused_messages_are_not_expected() {
-    let (server, url) = server::start(Options { refuse_every: 4 });
+    let (server, url) = server::start(Options { refuse_every: 4, ..Options::default() });
     let scenario =
         format!("clients = 5\nduration_s = 1.0\nwarmup_s = 0.2\n[load]\nrate = 80.0\n{LENIENT}");
     let outcome = run(&url, &scenario, &[]);

@@ -66,3 +66,21 @@ fn they_agree_over_shards_rooms_and_people_who_come_and_go() {
                     { kind = \"reconnect\", duration_s = 1.5, fraction = 0.5, over_s = 0.5 }]\n";
     check(3, scenario);
 }
+
+#[test]
+fn a_default_run_works_against_a_default_server() {
+    let server = Plan::throng(1).args(&["--ephemeral"]).start();
+    let json = fresh_dir().join("report.json");
+    let file = fresh_dir().join("scenario.toml");
+    fs::write(&file, LENIENT).unwrap();
+    let mut generator = throng_kit::own(binary("throng-loadgen"));
+    generator.arg("run").arg(&file).args(["--quiet", "--duration", "2", "--json"]).arg(&json);
+    let output =
+        generator.args(["--target", &format!("http://{}", server.address)]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}\n{said}", output.status);
+    let report: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(report["joined"], 100, "{said}");
+    assert_eq!(report["completeness"], 1.0, "{said}");
+    assert_eq!(report["errors"], serde_json::json!({}), "{said}");
+}

@@ -94,11 +94,10 @@ impl Cell {
         if peer.has_equal_bytes() {
             scenario.payload = Payload::Fixed(chat_bytes?.round() as usize);
         }
-        if peer.has_users() {
-            // Idle memory is that of distinct users; elsewhere clients share some.
-            let register = if self.kind == Kind::Idle { clients } else { clients.min(200) };
-            scenario.users = Users { register, ..Users::default() };
-        }
+        // Idle memory is that of distinct users; elsewhere clients share some.
+        let shared = if self.kind == Kind::Idle { clients } else { clients.min(200) };
+        let register = if peer.has_users() { shared } else { 0 };
+        scenario.users = Users { register: Some(register), ..Users::default() };
         Some(scenario)
     }
 }

@@ -1,5 +1,6 @@
 //! A scenario: everything that decides a run, readable from TOML and echoed in every report.
 
+mod access;
 mod file;
 mod room_sizes;
 
@@ -11,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::arrivals::{Arrivals, Segment};
 use crate::payload::Payload;
 use crate::phase::Phase;
+use crate::target::Target;
 
+pub use access::Access;
 pub use room_sizes::RoomSizes;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -68,17 +71,31 @@ pub enum Completion {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Users {
-    /// Users registered through `POST /api/register`; 0: connect anonymously.
-    pub register: usize,
+    /// Users registered through `POST /api/register`; 0: connect anonymously; none: as many as the
+    /// clients need, if the server is a Throng.
+    pub register: Option<usize>,
     /// A file with one API token per line, instead of registering.
     pub tokens: Option<PathBuf>,
+    /// A file with the secret that signs a JSON Web Token per user (HS256).
+    pub jwt_secret_file: Option<PathBuf>,
+    /// Its claims; `{user}` stands for the user's number.
+    pub jwt_claims: Option<serde_json::Value>,
     /// Registrations in flight at once.
     pub concurrency: usize,
+    /// Longest wait for a server that limits registrations.
+    pub timeout_s: u64,
 }
 
 impl Default for Users {
     fn default() -> Self {
-        Self { register: 0, tokens: None, concurrency: 8 }
+        Self {
+            register: None,
+            tokens: None,
+            jwt_secret_file: None,
+            jwt_claims: None,
+            concurrency: 8,
+            timeout_s: 900,
+        }
     }
 }
 
@@ -173,9 +190,11 @@ pub struct Scenario {
     pub targets: Vec<String>,
     pub protocol: Protocol,
     pub transport: Transport,
-    /// Path of the engine or of the raw WebSocket; `{room}` stands for the room's number.
+    /// Path of the engine or of the raw WebSocket, instead of that of the target's URL; `{room}` stands
+    /// for the room's number.
     pub path: Option<String>,
     pub users: Users,
+    pub access: Access,
     pub clients: usize,
     pub rooms: usize,
     pub room_sizes: RoomSizes,
@@ -222,6 +241,7 @@ impl Default for Scenario {
             transport: Transport::Websocket,
             path: None,
             users: Users::default(),
+            access: Access::default(),
             clients: 100,
             rooms: 1,
             room_sizes: RoomSizes::Equal,
@@ -324,21 +344,45 @@ impl Scenario {
         segments
     }
 
+    /// Path, and perhaps query, of a target.
     #[must_use]
-    pub fn path(&self) -> &str {
-        self.path.as_deref().unwrap_or(match self.protocol {
+    pub fn path<'s>(&'s self, target: &'s Target) -> &'s str {
+        let given = self.path.as_deref().or(target.path.as_deref());
+        given.unwrap_or(match self.protocol {
             Protocol::Raw => "/",
             Protocol::Eio3 | Protocol::Eio4 => "/socket.io/",
         })
+    }
+
+    /// Nothing says who the clients are, and they are to be in rooms of a chat.
+    #[must_use]
+    pub fn may_register(&self) -> bool {
+        self.protocol != Protocol::Raw && self.rooms_per_client > 0 && !self.access.is_given()
     }
 
     /// # Errors
     /// Names the first setting that makes no sense.
     pub fn validate(&self) -> anyhow::Result<()> {
         ensure!(!self.targets.is_empty(), "no target given (--target http://host:port)");
-        for target in &self.targets {
-            crate::target::Target::parse(target)?;
-        }
+        let targets = self
+            .targets
+            .iter()
+            .map(|url| Target::parse(url))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        self.access.validate()?;
+        let users = &self.users;
+        let sources = [users.tokens.is_some(), users.jwt_secret_file.is_some()];
+        ensure!(sources != [true, true], "users: tokens of a file, or signed ones, not both");
+        ensure!(
+            users.jwt_claims.is_none() || users.jwt_secret_file.is_some(),
+            "users.jwt_claims needs users.jwt_secret_file (--jwt-secret-file)"
+        );
+        ensure!(
+            !self.access.names_token()
+                || sources.contains(&true)
+                || users.register.unwrap_or(0) > 0,
+            "{{token}} needs tokens: --tokens FILE, --jwt-secret-file FILE, or --users N of a Throng"
+        );
         ensure!(self.clients >= 1, "at least one client");
         ensure!((1..=65_535).contains(&self.rooms), "1 to 65535 rooms");
         ensure!(self.rooms_per_client <= self.rooms, "rooms_per_client: 0 to rooms");
@@ -356,7 +400,8 @@ impl Scenario {
             ensure!(self.transport == Transport::Websocket, "raw is WebSocket only");
             ensure!(self.rooms_per_client == 1, "a raw connection is one room");
             ensure!(
-                self.rooms == 1 || self.path().contains("{room}"),
+                self.rooms == 1
+                    || targets.iter().all(|target| self.path(target).contains("{room}")),
                 "several raw rooms need {{room}} in the path"
             );
         }

@@ -56,7 +56,7 @@ impl Membership {
 
     /// The number of the room in packets.
     pub fn room_number(&self, shared: &Shared) -> u32 {
-        shared.scenario.first_room + u32::from(self.room)
+        shared.room_numbers[usize::from(self.room)]
     }
 
     /// The join is answered: everything published from now on is owed.

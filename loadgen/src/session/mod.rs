@@ -221,11 +221,7 @@ impl Session {
         self.state = State::ExpectConnect;
         if turn.shared.scenario.protocol == Protocol::Eio4 {
             let mut packet = String::from("40");
-            if let Some(token) = turn.shared.tokens.get(self.seat.user as usize) {
-                packet.push_str("{\"api_token\":\"");
-                packet.push_str(token);
-                packet.push_str("\"}");
-            }
+            packet.push_str(&turn.shared.credentials.connect_payload(&self.seat));
             self.send_text(packet.as_bytes());
         } else {
             self.ping_due_ns = turn.now_ns + self.ping_interval_ns;
@@ -265,9 +261,9 @@ impl Session {
             Presence::Count => ",\"presence\":\"count\"",
         };
         // Engine.IO 3 has no CONNECT payload to carry the token.
-        let token = match shared.tokens.get(self.seat.user as usize) {
+        let token = match shared.credentials.token(&self.seat) {
             Some(token) if shared.scenario.protocol == Protocol::Eio3 => {
-                format!(",\"api_token\":\"{token}\"")
+                format!(",\"api_token\":{}", serde_json::Value::from(token))
             }
             _ => String::new(),
         };
@@ -431,8 +427,8 @@ impl Session {
     fn roster(&mut self, now_ns: u64, shared: &Shared, payload: &[u8]) {
         let Some(online) = number_after_last(payload, b"\"online\":") else { return };
         let Some(room) = number_after_last(payload, b"\"room\":") else { return };
-        let Some(room) = room.checked_sub(shared.scenario.first_room) else { return };
-        if let Some(membership) = self.memberships.iter_mut().find(|m| u32::from(m.room) == room) {
+        let is_it = |m: &&mut Membership| m.room_number(shared) == room;
+        if let Some(membership) = self.memberships.iter_mut().find(is_it) {
             membership.roster(online, now_ns, shared);
         }
     }

@@ -22,23 +22,48 @@ pub struct Server {
     pub published: AtomicU64,
     /// Every so many publishes one is refused (0: never).
     refuse_every: u64,
+    accounts_at_once: u32,
     polling: Mutex<HashMap<String, Arc<Mutex<Option<Polling>>>>>,
     pub polls: AtomicU64,
     pub upgrades: AtomicU64,
+    /// Heads of the requests of clients, and what they sent along with CONNECT.
+    pub shown: Mutex<Vec<String>>,
+    /// Accounts of Throng's API, if the server has it.
+    pub accounts: Option<Mutex<Accounts>>,
     /// Addresses connections came from.
     pub sources: Mutex<BTreeSet<IpAddr>>,
+}
+
+/// Accounts: each has the token `token-NAME`.
+#[derive(Default)]
+pub struct Accounts {
+    names: BTreeSet<String>,
+    /// Registrations and logins until the next is answered with 429.
+    pub left: u32,
+    pub refused: u32,
+    pub logins: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 pub struct Options {
     pub refuse_every: u64,
+    /// Throng's API is there, joins need a token, and of registrations and logins so many pass between two
+    /// answers with 429.
+    pub accounts_at_once: u32,
 }
 
 /// Starts a server on a free port; returns it with its URL.
 pub fn start(options: Options) -> (Arc<Server>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let server = Arc::new(Server { refuse_every: options.refuse_every, ..Server::default() });
+    let at_once = options.accounts_at_once;
+    let accounts = || Mutex::new(Accounts { left: at_once, ..Accounts::default() });
+    let server = Arc::new(Server {
+        refuse_every: options.refuse_every,
+        accounts_at_once: at_once,
+        accounts: (at_once > 0).then(accounts),
+        ..Server::default()
+    });
     let serving = Arc::clone(&server);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -61,6 +86,7 @@ impl Server {
         self.sources.lock().unwrap().insert(stream.peer_addr().ok()?.ip());
         loop {
             let head = read_head(&mut stream)?;
+            self.shown.lock().unwrap().push(head.clone());
             let path = head.split(' ').nth(1)?.to_owned();
             let sid = path.split("&sid=").nth(1).map(str::to_owned);
             if let Some(key) = header(&head, "sec-websocket-key") {
@@ -78,6 +104,10 @@ impl Server {
             let length = header(&head, "content-length").and_then(|len| len.parse().ok());
             let mut body = vec![0; length.unwrap_or(0)];
             stream.read_exact(&mut body).ok()?;
+            if path.starts_with("/api/") {
+                self.api(&mut stream, &head, &body)?;
+                continue;
+            }
             let answer = match sid {
                 None if path == "/metrics" => self.metrics(),
                 None => self.handshake(path),
@@ -89,11 +119,39 @@ impl Server {
         }
     }
 
+    fn api(&self, stream: &mut TcpStream, head: &str, body: &[u8]) -> Option<()> {
+        let Some(accounts) = &self.accounts else { return answer(stream, "404 Not Found", "{}") };
+        let mut accounts = accounts.lock().unwrap();
+        if head.starts_with("GET /api/rooms ") {
+            return match header(head, "authorization") {
+                None => answer(stream, "401 Unauthorized", r#"{"message":"Unauthenticated."}"#),
+                Some(_) => answer(stream, "200 OK", r#"{"errno":0,"rooms":[{"id":7},{"id":9}]}"#),
+            };
+        }
+        if accounts.left == 0 {
+            accounts.left = self.accounts_at_once;
+            accounts.refused += 1;
+            return answer(stream, "429 Too Many Requests\r\nRetry-After: 1", "{}");
+        }
+        accounts.left -= 1;
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let name = body["name"].as_str()?.to_owned();
+        let is_new = accounts.names.insert(name.clone());
+        let is_login = head.starts_with("POST /api/login ");
+        accounts.logins += u32::from(is_login);
+        if is_new == is_login {
+            return answer(stream, "200 OK", r#"{"errno":1,"message":"taken, or unknown"}"#);
+        }
+        let user = json!({ "errno": 0, "user": { "api_token": format!("token-{name}") } });
+        answer(stream, "200 OK", &user.to_string())
+    }
+
     fn conversation(self: &Arc<Self>, path: String) -> (Conversation, Receiver<String>) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (out, queued) = channel();
         let joined = BTreeSet::new();
-        (Conversation { server: Arc::clone(self), id, out, path, joined }, queued)
+        let server = Arc::clone(self);
+        (Conversation { server, id, out, path, joined, is_known: false }, queued)
     }
 
     fn websocket(self: &Arc<Self>, stream: TcpStream, path: String) -> Option<()> {
@@ -180,6 +238,10 @@ fn talk(
     Some(())
 }
 
+fn answer(stream: &mut TcpStream, status: &str, body: &str) -> Option<()> {
+    write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).ok()
+}
+
 fn header(head: &str, name: &str) -> Option<String> {
     head.lines()
         .filter_map(|line| line.split_once(':'))
@@ -192,6 +254,7 @@ struct Conversation {
     out: Sender<String>,
     path: String,
     joined: BTreeSet<String>,
+    is_known: bool,
 }
 
 impl Conversation {
@@ -238,7 +301,9 @@ impl Conversation {
         if text == "2" {
             self.send("3");
         } else if text == "3" {
-        } else if text.starts_with("40") {
+        } else if let Some(payload) = text.strip_prefix("40") {
+            self.is_known = payload.contains("\"token-");
+            self.server.shown.lock().unwrap().push(payload.to_owned());
             self.send(r#"40{"sid":"p"}"#);
         } else {
             self.event(text.strip_prefix("42")?)?;
@@ -259,6 +324,12 @@ impl Conversation {
         let event: Value = serde_json::from_str(json).ok()?;
         let room = event[1]["roomid"].to_string();
         let answer = match event[0].as_str()? {
+            "room" if self.server.accounts.is_some() && !self.is_known => {
+                json!({ "ok": false, "code": "unauthenticated" })
+            }
+            "room" if self.server.accounts.is_some() && room != "7" && room != "9" => {
+                json!({ "ok": false, "code": "unknown_room" })
+            }
             "room" => {
                 self.join(room.clone());
                 self.roster("room", &room);
