@@ -192,6 +192,20 @@ fn reports_have_the_documented_shape() {
     let html = std::fs::read_to_string(html).expect("HTML");
     assert!(html.contains("CHAT-39") && !html.contains("src=\"http"), "self-contained");
     let report = report(json);
+    // The clause that is broken comes first, with a link to its text; when, what and how much was judged is there.
+    let finished = report["finished"].as_str().expect("a time");
+    for part in [
+        "<h2>Violated</h2><ul><li><a href=\"#CHAT-39\">CHAT-39</a> (4)",
+        "<dt id=\"CHAT-39\">CHAT-39 (MUST)</dt>",
+        "4. Chat events (CHAT)",
+        "<span class=\"chip\">eio3/polling</span>",
+        "id=\"filter\" type=\"search\"",
+        "msg.author; over eio4/websocket, eio4/polling, eio3/websocket, eio3/polling",
+        finished,
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert_eq!(finished.len(), "2026-11-30T20:36:38Z".len());
     let schema: Value =
         serde_json::from_str(include_str!("../report.schema.json")).expect("a schema");
     has_required("report", &report, &schema);

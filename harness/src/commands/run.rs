@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::{Timestamp, Unit};
+
 use super::{Exit, USAGE, nodes, reach, read, usage};
 use crate::abuse;
 use crate::capabilities::{Capabilities, Capability};
 use crate::cases;
-use crate::cli::{RunArgs, combos};
+use crate::cli::{LevelArg, RunArgs, combos};
 use crate::demands::{self, Demands};
 use crate::known::Known;
 use crate::output::{Output, complain, say};
@@ -77,9 +79,12 @@ pub fn run(args: &RunArgs) -> Exit {
     if unreachable.is_none() {
         shortfalls.extend(demands.too_few(&reports));
     }
+    let (selection, finished) = (selected(args), finished());
     let summary = Summary {
         target: &target,
+        selection: &selection,
         seed,
+        finished: &finished,
         duration_ms: start.elapsed().as_millis() as u64,
         capabilities: &capabilities,
         reports: &reports,
@@ -97,6 +102,32 @@ pub fn run(args: &RunArgs) -> Exit {
     }
     say!("\n{}", text::closing(&summary));
     Ok(summary.exit_code())
+}
+
+/// Which cases the command line selects, in words.
+fn selected(args: &RunArgs) -> String {
+    let mut parts = vec![match args.filter.as_slice() {
+        [] => "all cases".to_owned(),
+        filters => filters.join(", "),
+    }];
+    let combos: Vec<String> =
+        combos(args.protocol, args.transport).iter().map(ToString::to_string).collect();
+    parts.push(format!("over {}", combos.join(", ")));
+    if args.level != LevelArg::May {
+        parts.push(format!("of level {} or stronger", runner::level_name(args.level.level())));
+    }
+    if let Some((index, count)) = args.shard {
+        parts.push(format!("part {index} of {count}"));
+    }
+    let flags = [(args.slow, "slow ones"), (args.abuse.abuse, "abuse")];
+    parts.extend(flags.iter().filter(|(given, _)| *given).map(|(_, what)| format!("with {what}")));
+    parts.join("; ")
+}
+
+/// Now, to the second.
+fn finished() -> String {
+    let now = Timestamp::now().round(Unit::Second);
+    now.map_or_else(|_| String::new(), |now| now.to_string())
 }
 
 fn demands(args: &RunArgs) -> Result<Demands, String> {

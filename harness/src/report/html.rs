@@ -1,107 +1,278 @@
 //! One self-contained page: no script, style or font from elsewhere.
 
-use super::{Summary, quotes_of};
-use crate::demands::Shortfall;
-use crate::runner::{Report, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
 
-const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8884; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.totals span { margin-right: 1.2rem; font-weight: 600; }
-details, .row { border-top: 1px solid var(--line); padding: .35rem 0; }
-summary, .row { display: flex; gap: .8rem; align-items: baseline; }
-summary { cursor: pointer; }
-.verdict { font-weight: 700; width: 3.2rem; flex: none; }
-.pass { color: #15803d; } .fail, .error { color: #dc2626; } .warn { color: #b45309; }
-.skip { color: #6b7280; }
-.name { font-family: ui-monospace, monospace; } .clauses { color: #6b7280; margin-left: auto; }
-blockquote { margin: .4rem 0; padding-left: .8rem; border-left: 3px solid var(--line); }
-pre { overflow-x: auto; font-size: 12.5px; background: #8881; padding: .6rem; border-radius: 4px; }
-dt { font-weight: 600; } dd { margin: 0 0 .4rem 1rem; }
-";
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use throng_spec::Clause;
+
+use super::Summary;
+use crate::capabilities::Capability;
+use crate::demands::Shortfall;
+use crate::runner::{Report, Verdict, level_name};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+const VERDICTS: [Verdict; 5] =
+    [Verdict::Fail, Verdict::Error, Verdict::Warn, Verdict::Pass, Verdict::Skip];
 
 pub fn render(summary: &Summary<'_>) -> String {
-    let mut out = String::from("<!doctype html><html lang=en><head><meta charset=utf-8>");
-    out.push_str(
-        "<meta name=viewport content='width=device-width'><title>Conformance report</title>",
-    );
-    out.push_str(&format!(
-        "<style>{STYLE}</style></head><body><h1>Conformance of {}</h1>",
-        escape(summary.target)
-    ));
-    out.push_str(&format!(
-        "<p>seed {} · {:.1} s · exit code {}</p><p class=totals>",
-        summary.seed,
-        summary.duration_ms as f64 / 1_000.0,
-        summary.exit_code()
-    ));
-    for verdict in [Verdict::Pass, Verdict::Fail, Verdict::Warn, Verdict::Skip, Verdict::Error] {
-        let (name, count) = (verdict.name(), summary.count(verdict));
-        out.push_str(&format!("<span class={name}>{count} {name}</span>"));
-    }
-    out.push_str("</p>");
-    if let Some(why) = summary.unreachable {
-        out.push_str(&format!("<p class=error>The target cannot be tested: {}</p>", escape(why)));
-    }
-    for Shortfall { demand, observed } in summary.shortfalls {
-        out.push_str(&format!(
-            "<p class=error>Not met: {}: {}</p>",
-            escape(demand),
-            escape(observed)
-        ));
-    }
     let (bad, good): (Vec<&Report>, Vec<&Report>) =
         summary.reports.iter().partition(|report| report.is_bad() || report.is_unexpected_pass());
-    section(&mut out, "Findings", &bad);
-    section(&mut out, "All others", &good);
-    out.push_str("</body></html>");
-    out
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Conformance of " (summary.target) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "Conformance of " (summary.target) }
+                (outcome(summary))
+                (facts(summary))
+                (chapters(summary))
+                (not_judged(summary))
+                (controls())
+                (violated(summary))
+                @if !bad.is_empty() { (section("Findings", &bad)) }
+                @if !good.is_empty() { (section("All others", &good)) }
+                p #none hidden { "No result fits." }
+                (clauses(summary))
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
 }
 
-fn section(out: &mut String, title: &str, reports: &[&Report]) {
-    if reports.is_empty() {
-        return;
+fn outcome(summary: &Summary<'_>) -> Markup {
+    let code = summary.exit_code();
+    let meaning = match code {
+        0 => "The target conforms in what was judged.",
+        1 => {
+            "A MUST is violated, a case could not be decided, or a case listed as known to fail passes."
+        }
+        3 => "The target cannot be tested.",
+        4 => "Only SHOULDs are violated.",
+        _ => "Too little was judged.",
+    };
+    html! {
+        p.outcome.pass[code == 0].fail[code != 0] { (meaning) " Exit code " (code) "." }
+        @if let Some(why) = summary.unreachable { p.fail { (why) } }
+        @for Shortfall { demand, observed } in summary.shortfalls {
+            p.fail { "Not met: " (demand) ": " (observed) }
+        }
+        p.totals {
+            @for verdict in VERDICTS {
+                span class=(verdict.name()) { (summary.count(verdict)) " " (verdict.name()) }
+            }
+        }
     }
-    out.push_str(&format!("<h2>{title}</h2>"));
-    for report in reports {
-        let verdict = report.verdict.name();
-        let known = if report.known_failing { " (known)" } else { "" };
-        out.push_str(&format!(
-            "<details><summary><span class='verdict {verdict}'>{verdict}</span>\
-             <span class=name>{}{known}</span><span class=clauses>{} · {} ms</span></summary>",
-            escape(&report.name),
-            escape(&report.clauses.join(" ")),
-            report.duration_ms
-        ));
-        for quote in quotes_of(report) {
-            out.push_str(&format!("<blockquote>{}</blockquote>", escape(&quote)));
+}
+
+fn facts(summary: &Summary<'_>) -> Markup {
+    let known = throng_spec::clauses().count();
+    let (offered, lacking): (Vec<Capability>, Vec<Capability>) =
+        Capability::ALL.into_iter().partition(|it| summary.capabilities.has(*it));
+    html! {
+        dl.facts {
+            dt { "Finished" } dd { time datetime=(summary.finished) { (summary.finished) } }
+            dt { "Took" } dd { (format!("{:.1} s", summary.duration_ms as f64 / 1_000.0)) }
+            dt { "Harness" } dd { "throng-harness " (env!("CARGO_PKG_VERSION")) }
+            dt { "Selection" } dd { (summary.selection) }
+            dt { "Seed" } dd { (summary.seed) }
+            dt { "Held to" }
+            dd { (summary.judged_clauses().len()) " of " (known) " clauses" }
+            dt { "Offers" }
+            dd {
+                @for capability in &offered { span.chip { (capability.name()) } " " }
+                @if offered.is_empty() { "nothing" }
+            }
+            @if !lacking.is_empty() {
+                dt { "Lacks" }
+                dd {
+                    @for capability in lacking {
+                        div {
+                            span.chip { (capability.name()) } " "
+                            (summary.capabilities.instead_of(capability))
+                        }
+                    }
+                }
+            }
         }
-        out.push_str("<dl>");
-        term(out, "does", &report.does);
-        if !report.steps.is_empty() {
-            term(out, "steps", &report.steps.join(" · "));
-        }
-        term(out, "expected", &report.expected);
-        if let Some(observed) = &report.observed {
-            term(out, "observed", observed);
-        }
-        if let Some(reason) = &report.reason {
-            term(out, "reason", reason);
-        }
-        out.push_str("</dl>");
-        if !report.transcript.is_empty() {
-            let lines: Vec<String> = report.transcript.iter().map(|line| line.render()).collect();
-            out.push_str(&format!("<pre>{}</pre>", escape(&lines.join("\n"))));
-        }
-        out.push_str("</details>");
     }
 }
 
-fn term(out: &mut String, name: &str, text: &str) {
-    out.push_str(&format!("<dt>{name}</dt><dd>{}</dd>", escape(text)));
+/// Results and clauses of one chapter of the text.
+#[derive(Default)]
+struct Chapter {
+    clauses: usize,
+    held: usize,
+    verdicts: BTreeMap<&'static str, usize>,
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+fn chapters(summary: &Summary<'_>) -> Markup {
+    let judged = summary.judged_clauses();
+    let mut chapters: BTreeMap<&str, Chapter> = BTreeMap::new();
+    for clause in throng_spec::clauses() {
+        let chapter = chapters.entry(clause.file).or_default();
+        chapter.clauses += 1;
+        chapter.held += usize::from(judged.contains(clause.id));
+    }
+    for report in summary.reports {
+        let first = report.clauses.first().and_then(|id| throng_spec::clause(id));
+        if let Some(chapter) = first.and_then(|clause| chapters.get_mut(clause.file)) {
+            *chapter.verdicts.entry(report.verdict.name()).or_default() += 1;
+        }
+    }
+    html! {
+        h2 { "By chapter" }
+        div.wide {
+            table {
+                thead {
+                    tr {
+                        th { "chapter" } th { "clauses held" }
+                        @for verdict in VERDICTS { th class=(verdict.name()) { (verdict.name()) } }
+                    }
+                }
+                tbody {
+                    @for (file, chapter) in &chapters {
+                        tr {
+                            th { (title(file)) }
+                            td { (chapter.held) " of " (chapter.clauses) }
+                            @for verdict in VERDICTS {
+                                @let count = chapter.verdicts.get(verdict.name()).copied();
+                                td class=[count.map(|_| verdict.name())] {
+                                    @if let Some(count) = count { (count) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The heading of a file of the text.
+fn title(file: &str) -> &'static str {
+    let text = throng_spec::texts().find(|(name, _)| *name == file).map_or("", |(_, text)| text);
+    text.lines().next().unwrap_or("").trim_start_matches('#').trim()
+}
+
+fn not_judged(summary: &Summary<'_>) -> Markup {
+    let reasons = summary.reasons();
+    html! {
+        @if !reasons.is_empty() {
+            details {
+                summary { "Why " (summary.count(Verdict::Skip)) " results were not judged" }
+                ul { @for (reason, count) in reasons { li { (count) ": " (reason) } } }
+            }
+        }
+    }
+}
+
+fn controls() -> Markup {
+    html! {
+        form #controls hidden {
+            input #filter type="search" placeholder="case, clause or text" aria-label="Filter";
+            @for verdict in VERDICTS {
+                label class=(verdict.name()) {
+                    input type="checkbox" name="verdict" value=(verdict.name()) checked;
+                    (verdict.name())
+                }
+            }
+            output #shown {}
+        }
+    }
+}
+
+fn violated(summary: &Summary<'_>) -> Markup {
+    let violated = summary.violated();
+    html! {
+        @if !violated.is_empty() {
+            h2 { "Violated" }
+            ul {
+                @for (id, count) in violated {
+                    @if let Some(clause) = throng_spec::clause(id) {
+                        li { a href={ "#" (id) } { (id) } " (" (count) ") " (clause.summary()) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn section(title: &str, reports: &[&Report]) -> Markup {
+    html! {
+        section {
+            h2 { (title) }
+            @for report in reports { (result(report)) }
+        }
+    }
+}
+
+fn result(report: &Report) -> Markup {
+    let verdict = report.verdict.name();
+    html! {
+        details.result data-verdict=(verdict) {
+            summary {
+                span class={ "verdict " (verdict) } { (verdict) }
+                span.name { (report.name) @if report.known_failing { " (known)" } }
+                span.clauses { (report.clauses.join(" ")) }
+                span.took { (report.duration_ms) " ms" }
+            }
+            @for id in &report.clauses {
+                @if let Some(clause) = throng_spec::clause(id) {
+                    blockquote {
+                        a href={ "#" (id) } { (id) }
+                        " (" (level_name(clause.level)) ") " (clause.summary())
+                    }
+                }
+            }
+            dl {
+                dt { "does" } dd { (report.does) }
+                @if !report.steps.is_empty() {
+                    dt { "steps" } dd { ol { @for step in &report.steps { li { (step) } } } }
+                }
+                dt { "expected" } dd { (report.expected) }
+                @if let Some(observed) = &report.observed { dt { "observed" } dd { (observed) } }
+                @if let Some(reason) = &report.reason { dt { "reason" } dd { (reason) } }
+            }
+            @if !report.transcript.is_empty() {
+                pre { (frames(report)) }
+            }
+        }
+    }
+}
+
+/// The first and last frames; the JSON report has all of them.
+const FRAMES_EACH: usize = 150;
+
+fn frames(report: &Report) -> String {
+    let mut lines: Vec<String> = report.transcript.iter().map(|line| line.render()).collect();
+    let most = 2 * FRAMES_EACH;
+    if lines.len() > most {
+        let left_out = format!("… {} more …", lines.len() - most);
+        lines.splice(FRAMES_EACH..lines.len() - FRAMES_EACH, [left_out]);
+    }
+    lines.join("\n")
+}
+
+/// The text of every clause that a result names.
+fn clauses(summary: &Summary<'_>) -> Markup {
+    let named: BTreeSet<&str> =
+        summary.reports.iter().flat_map(|it| it.clauses.iter().map(String::as_str)).collect();
+    let clauses: Vec<&Clause> =
+        throng_spec::clauses().filter(|clause| named.contains(clause.id)).collect();
+    html! {
+        h2 { "The text of these clauses" }
+        dl.text {
+            @for clause in clauses {
+                dt id=(clause.id) { (clause.id) " (" (level_name(clause.level)) ")" }
+                dd { (clause.text.trim()) }
+            }
+        }
+    }
 }

@@ -15,7 +15,11 @@ use crate::runner::{Report, Verdict};
 /// Everything that a report contains about one run.
 pub struct Summary<'a> {
     pub target: &'a str,
+    /// Which cases were selected, in words.
+    pub selection: &'a str,
     pub seed: u64,
+    /// When the run ended, as RFC 3339 in UTC.
+    pub finished: &'a str,
     pub duration_ms: u64,
     pub capabilities: &'a Capabilities,
     pub reports: &'a [Report],
@@ -37,15 +41,20 @@ impl Summary<'_> {
         judged.flat_map(|report| report.clauses.iter().map(String::as_str)).collect()
     }
 
+    /// The first clause of each violation, which is the one that is broken where the case knows it, and how many
+    /// results show it; most first.
+    pub fn violated(&self) -> Vec<(&str, usize)> {
+        let broken = |report: &&Report| {
+            matches!(report.verdict, Verdict::Fail | Verdict::Warn) && !report.known_failing
+        };
+        let clauses =
+            self.reports.iter().filter(broken).filter_map(|report| report.clauses.first());
+        most_first(clauses.map(String::as_str))
+    }
+
     /// Why cases were left out, and how many for each reason; most first.
     pub fn reasons(&self) -> Vec<(&str, usize)> {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for reason in self.reports.iter().filter_map(|report| report.reason.as_deref()) {
-            *counts.entry(reason).or_default() += 1;
-        }
-        let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
-        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        counts
+        most_first(self.reports.iter().filter_map(|report| report.reason.as_deref()))
     }
 
     /// The process's exit code, see the README.
@@ -66,6 +75,17 @@ impl Summary<'_> {
         let warned = self.reports.iter().any(|r| r.verdict == Verdict::Warn && !r.known_failing);
         if warned && self.strict { SHOULDS_BROKEN } else { CONFORMS }
     }
+}
+
+/// How often each comes, most first.
+fn most_first<'a>(items: impl Iterator<Item = &'a str>) -> Vec<(&'a str, usize)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in items {
+        *counts.entry(item).or_default() += 1;
+    }
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts
 }
 
 /// The clauses of a result, quoted; first the one that what was expected names.

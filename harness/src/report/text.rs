@@ -63,6 +63,12 @@ pub fn closing(summary: &Summary<'_>) -> String {
             "; {unexpected} cases listed as known to fail passed: remove them from the list"
         ));
     }
+    let violated = summary.violated();
+    if !violated.is_empty() {
+        let counts: Vec<String> =
+            violated.iter().map(|(clause, count)| format!("{clause} ({count})")).collect();
+        out.push_str(&format!("\nviolated: {}", counts.join(", ")));
+    }
     out.push_str(&not_held(summary));
     for Shortfall { demand, observed } in summary.shortfalls {
         out.push_str(&format!("\nNOT MET: {demand}: {observed}"));
