@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::arrivals::Arrivals;
 use crate::payload::Payload;
-use crate::report::Report;
+use crate::report::{Report, SCHEMA};
 use crate::run::{self, Interrupt};
 use crate::samples::METRICS;
 use crate::scenario::{Completion, Mode, Presence, Protocol, RoomSizes, Scenario, Transport};
 use crate::slo::Slo;
-use crate::{compare, hgrm, html, merge, summary, verdict};
+use crate::{compare, hgrm, html, merge, outputs, repetitions, summary, usage, verdict};
 
 #[derive(Parser)]
 #[command(name = "throng-loadgen", version, about, long_about = None)]
@@ -29,7 +29,7 @@ enum Command {
     Run(Box<RunArgs>),
     /// Compare a run with its baseline; exit code 5 if it got worse.
     Compare(CompareArgs),
-    /// Merge the reports of several generator processes of one run.
+    /// Add up the reports of several generator processes of one run.
     Merge(MergeArgs),
     /// Draw one or more reports on one page.
     Report(ReportArgs),
@@ -39,10 +39,14 @@ enum Command {
 struct CompareArgs {
     /// The baseline's JSON report.
     a: PathBuf,
+    /// The JSON report that is compared with it.
     b: PathBuf,
     /// Smallest change for the worse that is a regression, in percent.
     #[arg(long, default_value_t = 10.0)]
     threshold: f64,
+    /// Compare although the runs had different scenarios.
+    #[arg(long)]
+    different_scenarios: bool,
     /// Also write a page with the plots of both.
     #[arg(long)]
     html: Option<PathBuf>,
@@ -50,16 +54,22 @@ struct CompareArgs {
 
 #[derive(Args)]
 struct MergeArgs {
+    /// JSON reports, one of each process.
     #[arg(required = true)]
     reports: Vec<PathBuf>,
+    /// Merge although the parts had different scenarios; the report has that of the first.
+    #[arg(long)]
+    different_scenarios: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
 
 #[derive(Args)]
 struct ReportArgs {
+    /// JSON reports.
     #[arg(required = true)]
     reports: Vec<PathBuf>,
+    /// The page to write.
     #[arg(long)]
     html: PathBuf,
 }
@@ -79,19 +89,22 @@ struct OutputArgs {
 
 /// Flags win over the scenario file.
 #[derive(Args)]
-struct RunArgs {
+struct ScenarioArgs {
     /// Scenario file (TOML).
     scenario: Option<PathBuf>,
     /// `http://host:port`, or https, ws, wss, perhaps with a path; may be repeated.
     #[arg(long = "target")]
     targets: Vec<String>,
+    /// Title of the report.
     #[arg(long)]
     name: Option<String>,
+    /// What the server speaks.
     #[arg(long)]
     protocol: Option<Protocol>,
+    /// How clients connect.
     #[arg(long)]
     transport: Option<Transport>,
-    /// Path of the engine or raw WebSocket.
+    /// Path of the engine or raw WebSocket [default: /socket.io/, raw: /].
     #[arg(long)]
     path: Option<String>,
     /// Users to register through the REST API of a Throng; 0: anonymous [default: as many as the
@@ -103,19 +116,25 @@ struct RunArgs {
     tokens: Option<PathBuf>,
     #[command(flatten)]
     access: AccessArgs,
+    /// Clients that are connected before the first message.
     #[arg(long)]
     clients: Option<usize>,
+    /// Rooms that the clients are dealt out over.
     #[arg(long)]
     rooms: Option<usize>,
-    /// equal | zipf:S | weights W1,W2,…
+    /// How many clients each room has: equal | zipf:S | weights W1,W2,…
     #[arg(long)]
     room_sizes: Option<RoomSizes>,
+    /// Rooms that each client joins; 0: none, to measure connects.
     #[arg(long)]
     rooms_per_client: Option<usize>,
+    /// Number of the first room.
     #[arg(long)]
     first_room: Option<u32>,
+    /// How clients ask for rosters.
     #[arg(long)]
     presence: Option<Presence>,
+    /// Clients that publish, spread evenly.
     #[arg(long)]
     publishers: Option<usize>,
     /// Open loop: messages per second over all publishers.
@@ -124,11 +143,13 @@ struct RunArgs {
     /// Open loop: deliveries per second over all members.
     #[arg(long, conflicts_with = "outstanding")]
     delivery_rate: Option<f64>,
+    /// Open loop: when messages are due.
     #[arg(long)]
     arrivals: Option<Arrivals>,
     /// Closed loop: messages in flight per publisher.
     #[arg(long)]
     outstanding: Option<u32>,
+    /// Closed loop: when a message is done.
     #[arg(long)]
     completion: Option<Completion>,
     /// Do not ask for acks.
@@ -137,7 +158,7 @@ struct RunArgs {
     /// Bytes of message text: N | uniform:LOW-HIGH | weights:SIZE=WEIGHT,…
     #[arg(long)]
     payload: Option<Payload>,
-    /// New connections per second.
+    /// New connections per second; 0: as fast as possible.
     #[arg(long)]
     connect_rate: Option<f64>,
     /// Handshakes in flight per thread.
@@ -146,17 +167,22 @@ struct RunArgs {
     /// From the start of a client to its joined room.
     #[arg(long)]
     connect_timeout_ms: Option<u64>,
+    /// Quiet time after the last join, in milliseconds.
     #[arg(long)]
     settle_ms: Option<u64>,
-    /// Seconds, warm-up included.
+    /// Seconds of load, warm-up included.
     #[arg(long)]
     duration: Option<f64>,
+    /// Seconds at the start that are not measured.
     #[arg(long)]
     warmup: Option<f64>,
+    /// Longest wait at the end for what is owed, in seconds.
     #[arg(long)]
     drain: Option<f64>,
+    /// Of arrivals, sizes and the choice of clients.
     #[arg(long)]
     seed: Option<u64>,
+    /// Generator threads.
     #[arg(long)]
     threads: Option<usize>,
     /// Cores to pin the threads to: `1` or `1,2`.
@@ -165,7 +191,7 @@ struct RunArgs {
     /// Local addresses to connect from: `127.0.0.2,127.0.0.3`.
     #[arg(long, value_delimiter = ',')]
     sources: Vec<IpAddr>,
-    /// `delivery.p99<5ms`, `completeness=1`; may be repeated.
+    /// A bound for a figure of the report: `delivery.p99<5ms`, `completeness=1`; may be repeated.
     #[arg(long = "slo")]
     slo: Vec<Slo>,
     /// Process to read CPU time and memory of.
@@ -174,6 +200,15 @@ struct RunArgs {
     /// Prometheus endpoint with the server's own delivery count.
     #[arg(long)]
     server_metrics: Option<String>,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    /// Run so many times, and report the sums with the median and spread of every figure.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
     #[command(flatten)]
     output: OutputArgs,
     /// No live view.
@@ -228,6 +263,13 @@ impl AccessArgs {
 }
 
 impl Cli {
+    /// Reads the command line; ends the process with a text if that is wrong or asks for help.
+    #[must_use]
+    pub fn from_command_line() -> Self {
+        let matches = usage::describe(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Carries the command out; returns the exit code.
     ///
     /// # Errors
@@ -242,21 +284,33 @@ impl Cli {
     }
 }
 
-fn run_command(mut args: RunArgs) -> anyhow::Result<u8> {
+fn run_command(args: RunArgs) -> anyhow::Result<u8> {
     let is_live = !args.quiet && std::io::stderr().is_terminal();
-    let output = std::mem::take(&mut args.output);
-    let scenario = scenario(args)?;
+    let scenario = scenario(args.scenario)?;
+    let _opened = args.output.open()?;
     let interrupt = Interrupt::default();
     watch_signals(&interrupt)?;
-    let report = run::run(scenario, is_live, interrupt)?;
-    write_output(&report, &output)?;
+    let mut reports = Vec::new();
+    for repetition in 1..=args.repeat {
+        let report = run::run(scenario.clone(), is_live, interrupt.clone())?;
+        if args.repeat > 1 {
+            eprint!("repetition {repetition} of {}: {}", args.repeat, summary::line(&report));
+        }
+        reports.push(report);
+        if interrupt.is_set() {
+            break;
+        }
+    }
+    let report = repetitions::pool(reports)?;
+    write_output(&report, &args.output)?;
     eprint!("{}", summary::text(&report));
     Ok(verdict::exit_code(&report))
 }
 
 fn compare_command(args: &CompareArgs) -> anyhow::Result<u8> {
     let (a, b) = (read_json(&args.a)?, read_json(&args.b)?);
-    let comparison = compare::compare(&a, &b, args.threshold / 100.0);
+    let _opened = args.html.as_deref().map(outputs::Output::open).transpose()?;
+    let comparison = compare::compare(&a, &b, args.threshold / 100.0, args.different_scenarios)?;
     print!("{}", comparison.table);
     if let Some(path) = &args.html {
         write_text(path, &html::page(&[&a, &b], Some(&comparison.table)))?;
@@ -273,7 +327,8 @@ fn compare_command(args: &CompareArgs) -> anyhow::Result<u8> {
 fn merge_command(args: &MergeArgs) -> anyhow::Result<u8> {
     let reports: Vec<Report> =
         args.reports.iter().map(|path| read_json(path)).collect::<anyhow::Result<_>>()?;
-    let merged = merge::merge(&reports)?;
+    let _opened = args.output.open()?;
+    let merged = merge::merge(&reports, args.different_scenarios)?;
     write_output(&merged, &args.output)?;
     eprint!("{}", summary::text(&merged));
     Ok(verdict::exit_code(&merged))
@@ -288,7 +343,24 @@ fn report_command(args: &ReportArgs) -> anyhow::Result<u8> {
 
 fn read_json(path: &Path) -> anyhow::Result<Report> {
     let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("report {}", path.display()))
+    let report: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("report {}", path.display()))?;
+    let is_ours = report["schema"] == SCHEMA;
+    anyhow::ensure!(is_ours, "{} is no report with schema {SCHEMA:?}", path.display());
+    serde_json::from_value(report).with_context(|| format!("report {}", path.display()))
+}
+
+impl OutputArgs {
+    /// Opens all files that a report is written to, before there is one.
+    fn open(&self) -> anyhow::Result<Vec<outputs::Output>> {
+        let first_hgrm = self.hgrm.as_ref().map(|prefix| hgrm_path(prefix, METRICS[0].1));
+        let paths = [self.json.as_ref(), self.html.as_ref(), first_hgrm.as_ref()];
+        paths.into_iter().flatten().map(|path| outputs::Output::open(path)).collect()
+    }
+}
+
+fn hgrm_path(prefix: &Path, metric: &str) -> PathBuf {
+    PathBuf::from(format!("{}.{metric}.hgrm", prefix.display()))
 }
 
 fn write_output(report: &Report, output: &OutputArgs) -> anyhow::Result<()> {
@@ -314,7 +386,7 @@ fn set<T>(slot: &mut T, value: Option<T>) {
     }
 }
 
-fn scenario(args: RunArgs) -> anyhow::Result<Scenario> {
+fn scenario(args: ScenarioArgs) -> anyhow::Result<Scenario> {
     let mut scenario = match &args.scenario {
         Some(path) => Scenario::from_file(path)?,
         None => Scenario::default(),
@@ -415,8 +487,7 @@ fn write_hgrm(report: &Report, prefix: &Path) -> anyhow::Result<()> {
     let samples = report.samples();
     for (metric, name) in METRICS {
         if !samples.of(metric).is_empty() {
-            let path = PathBuf::from(format!("{}.{name}.hgrm", prefix.display()));
-            write_text(&path, &hgrm::text(samples.of(metric)))?;
+            write_text(&hgrm_path(prefix, name), &hgrm::text(samples.of(metric)))?;
         }
     }
     Ok(())

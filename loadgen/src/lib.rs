@@ -7,9 +7,14 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod outputs;
+pub mod usage;
+
+pub mod prerequisites;
 pub mod run;
 pub mod scenario;
 
+pub mod figures;
 pub mod phase;
 pub mod plan;
 pub mod rest;
@@ -59,8 +64,11 @@ pub mod live;
 pub mod merge;
 pub mod picture;
 pub mod proc;
+pub mod rank_test;
+pub mod repetitions;
 pub mod report;
 pub mod samples;
+pub mod slope;
 pub mod stats;
 pub mod summary;
 pub mod table;

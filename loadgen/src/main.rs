@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use throng_loadgen::cli::Cli;
 
 fn main() -> ExitCode {
-    match Cli::parse().execute() {
+    match Cli::from_command_line().execute() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("throng-loadgen: {error:#}");

@@ -1,9 +1,12 @@
 //! Several generator processes, one result: counts add up, buckets add up, percentiles are taken anew.
 
-use anyhow::ensure;
+use std::collections::BTreeSet;
+
+use anyhow::{bail, ensure};
 
 use crate::report::{Report, SCHEMA, Second};
 use crate::samples::{METRICS, Samples};
+use crate::scenario::{NOT_OF_THE_LOAD, OF_ONE_PART, differences};
 
 /// Merges reports of processes that ran at the same time against the same server.
 ///
@@ -11,13 +14,79 @@ use crate::samples::{METRICS, Samples};
 /// percentiles; the worst of the parts is taken.
 ///
 /// # Errors
-/// There is nothing to merge, or a report of another schema.
-pub fn merge(reports: &[Report]) -> anyhow::Result<Report> {
+/// There is nothing to merge, or what there is are not the parts of one run: a run twice, different
+/// scenarios (unless `are_different`), other times, repetitions, another schema.
+pub fn merge(reports: &[Report], are_different: bool) -> anyhow::Result<Report> {
+    check_parts(reports, are_different)?;
+    add_up(reports, "part")
+}
+
+fn check_parts(reports: &[Report], are_different: bool) -> anyhow::Result<()> {
     ensure!(!reports.is_empty(), "nothing to merge");
+    let mut seen = BTreeSet::new();
+    for (index, report) in reports.iter().enumerate() {
+        ensure!(
+            report.repetitions.is_empty(),
+            "part {index} has repetitions, which cannot be merged"
+        );
+        for id in runs(report) {
+            ensure!(
+                seen.insert(id.clone()),
+                "part {index} is or holds run {id}, which is there already"
+            );
+        }
+        let is_same = |other: &Report| {
+            runs(report).next().is_none()
+                && (other.finished_unix_s, &other.counters, &other.histograms)
+                    == (report.finished_unix_s, &report.counters, &report.histograms)
+        };
+        if let Some(other) = reports[..index].iter().position(is_same) {
+            bail!("part {index} is the same run as part {other}");
+        }
+        let ignored = [&NOT_OF_THE_LOAD[..], &OF_ONE_PART].concat();
+        let differ = differences(&reports[0].scenario, &report.scenario, &ignored);
+        ensure!(
+            are_different || differ.is_empty(),
+            "part {index} has another scenario than part 0: {} (--different-scenarios: merge them anyway)",
+            differ.join(", ")
+        );
+        if let Some(other) = reports[..index].iter().position(|other| are_apart(report, other)) {
+            bail!(
+                "part {index} and part {other} did not run at the same time: their rates do not add up"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The runs that a report is about; none: it is of a version that did not number them.
+fn runs(report: &Report) -> impl Iterator<Item = &String> {
+    let own = report.parts.is_empty() && !report.run_id.is_empty();
+    report.parts.iter().chain(own.then_some(&report.run_id))
+}
+
+/// One ended before the other began.
+fn are_apart(a: &Report, b: &Report) -> bool {
+    let span = |report: &Report| {
+        (report.started_unix_s, report.started_unix_s + report.scenario.total_s())
+    };
+    let ((a_from, a_to), (b_from, b_to)) = (span(a), span(b));
+    a_from > 0.0 && b_from > 0.0 && (a_to < b_from || b_to < a_from)
+}
+
+/// The sums of reports, each of which is called a `name` where one of them is at fault.
+///
+/// # Errors
+/// There is no report, or one of another schema.
+pub fn add_up(reports: &[Report], name: &str) -> anyhow::Result<Report> {
+    ensure!(!reports.is_empty(), "nothing to add up");
     ensure!(reports.iter().all(|report| report.schema == SCHEMA), "reports of another schema");
     let mut merged = Report {
         schema: SCHEMA.into(),
         version: reports[0].version.clone(),
+        run_id: reports[0].run_id.clone(),
+        parts: reports.iter().flat_map(runs).cloned().collect(),
+        started_unix_s: reports[0].started_unix_s,
         name: reports[0].name.clone(),
         machine: reports[0].machine.clone(),
         scenario: reports[0].scenario.clone(),
@@ -46,7 +115,7 @@ pub fn merge(reports: &[Report]) -> anyhow::Result<Report> {
         merged.generator.reads += report.generator.reads;
         merged
             .void_reasons
-            .extend(report.void_reasons.iter().map(|reason| format!("{reason} (part {index})")));
+            .extend(report.void_reasons.iter().map(|reason| format!("{reason} ({name} {index})")));
         merge_seconds(&mut merged.seconds, &report.seconds);
         merge_server(&mut merged, report);
     }
@@ -120,7 +189,7 @@ mod tests {
 
     #[test]
     fn percentiles_come_from_the_buckets_not_from_percentiles() {
-        let merged = merge(&[part(1..1_000, false), part(1_000..1_001, false)]).unwrap();
+        let merged = merge(&[part(1..1_000, false), part(1_000..1_001, false)], false).unwrap();
         assert_eq!(merged.latency_us.count, 1_000);
         assert_eq!(merged.latency_us.p50, 500.0);
         assert_eq!(merged.latency_us.max, 1_000.0);
@@ -133,9 +202,44 @@ mod tests {
 
     #[test]
     fn one_void_part_voids_the_whole() {
-        let merged = merge(&[part(1..10, false), part(1..10, true)]).unwrap();
+        let merged = merge(&[part(1..10, false), part(1..20, true)], false).unwrap();
         assert!(merged.void);
         assert_eq!(merged.void_reasons, ["generator_starved (part 1)"]);
-        assert!(merge(&[]).is_err());
+        assert!(merge(&[], false).is_err());
+    }
+
+    #[track_caller]
+    fn check_refused(change: impl Fn(&mut Report), want: &str) {
+        let mut parts = [part(1..10, false), part(1..20, false)];
+        parts[0].run_id = "a".into();
+        parts[1].run_id = "b".into();
+        merge(&parts, false).unwrap();
+        change(&mut parts[1]);
+        let why = merge(&parts, false).unwrap_err().to_string();
+        assert!(why.contains(want), "{why}");
+    }
+
+    #[test]
+    fn what_is_not_the_parts_of_one_run_is_refused() {
+        check_refused(|b| b.run_id = "a".into(), "run a, which is there already");
+        check_refused(|b| b.parts = vec!["c".into(), "a".into()], "run a, which is there already");
+        check_refused(|b| b.scenario.clients = 3, "another scenario than part 0: clients (100, 3)");
+        check_refused(|b| b.repetitions = vec![Default::default()], "has repetitions");
+        check_refused(|b| b.schema = "x".into(), "another schema");
+        let mut apart = [part(1..10, false), part(1..20, false)];
+        (apart[0].started_unix_s, apart[1].started_unix_s) = (1e9, 1e9 + 30.0);
+        assert!(merge(&apart, false).unwrap_err().to_string().contains("at the same time"));
+        let old = [part(1..10, false), part(1..10, false)];
+        assert!(merge(&old, false).unwrap_err().to_string().contains("same run as part 0"));
+    }
+
+    #[test]
+    fn different_scenarios_merge_if_that_is_meant_and_others_by_seed_and_cores() {
+        let mut parts = [part(1..10, false), part(1..20, false)];
+        parts[1].scenario.seed = 2;
+        parts[1].scenario.cores = vec![3];
+        merge(&parts, false).unwrap();
+        parts[1].scenario.clients = 1;
+        assert_eq!(merge(&parts, true).unwrap().counters.delivered, 18);
     }
 }

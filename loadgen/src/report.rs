@@ -54,6 +54,13 @@ pub struct Server {
     pub rss_bytes: Option<u64>,
     /// Share of one core over the measured time.
     pub cpu_share: Option<f64>,
+    /// How fast resident memory grew over the measured time: the slope of a line fitted to one reading a
+    /// second, ten at least.
+    #[serde(default)]
+    pub rss_slope_bytes_per_s: Option<f64>,
+    /// The standard error of that slope.
+    #[serde(default)]
+    pub rss_slope_error_bytes_per_s: Option<f64>,
     /// CPU spent from the first connection until all have joined and rosters are right, per client.
     pub cpu_us_per_connect: Option<f64>,
     /// Growth of the server's own delivery counter over the run; present with `--server-metrics`.
@@ -67,6 +74,12 @@ pub struct Generator {
     pub cpu_us_per_delivery: f64,
     pub reads: u64,
     pub bytes_per_read: f64,
+    /// Deliveries per second that all threads together took from memory in a moment before the run.
+    #[serde(default)]
+    pub ceiling_deliveries_per_s: Option<f64>,
+    /// The busiest second's deliveries as a share of that.
+    #[serde(default)]
+    pub ceiling_share: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -92,9 +105,35 @@ pub struct Second {
     pub max_us: f64,
 }
 
+/// One repetition of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Repetition {
+    pub run_id: String,
+    pub finished_unix_s: u64,
+    pub void_reasons: Vec<String>,
+}
+
+/// A figure over the repetitions of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+    /// In the order of the repetitions.
+    pub values: Vec<f64>,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     pub schema: String,
+    /// Different for every run.
+    pub run_id: String,
+    /// The runs that were merged into this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
+    /// Seconds since 1970 when the first message was due; 0: none ever was.
+    pub started_unix_s: f64,
     pub version: String,
     pub name: String,
     /// Seconds since 1970 at the end of the run.
@@ -125,6 +164,11 @@ pub struct Report {
     pub server: Server,
     pub generator: Generator,
     pub slo: Vec<Outcome>,
+    /// With `--repeat`: the runs that this report adds up, and every figure over them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub repetitions: Vec<Repetition>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, Spread>,
     pub seconds: Vec<Second>,
     /// `[[µs, count], …]` per metric: enough to merge runs and to draw them.
     pub histograms: BTreeMap<String, Sparse>,
@@ -204,6 +248,37 @@ fn field(of: &impl Serialize, name: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures;
+
+    #[test]
+    fn every_field_that_is_a_number_is_a_figure_and_every_figure_is_a_field() {
+        let keys = |of: &dyn Fn() -> serde_json::Value| -> Vec<String> {
+            let serde_json::Value::Object(fields) = of() else { unreachable!("a struct") };
+            fields.into_iter().map(|(key, _)| key).filter(|key| key != "threads").collect()
+        };
+        let value = |of: serde_json::Result<serde_json::Value>| of.unwrap();
+        let of_server = keys(&|| value(serde_json::to_value(Server::default())));
+        let of_generator = keys(&|| value(serde_json::to_value(Generator::default())));
+        let of_latency = keys(&|| value(serde_json::to_value(Percentiles::default())));
+        for (found, known) in [
+            (of_server, &figures::OF_SERVER[..]),
+            (of_generator, &figures::OF_GENERATOR),
+            (of_latency, &figures::OF_LATENCY),
+        ] {
+            let sorted = |mut names: Vec<String>| {
+                names.sort();
+                names
+            };
+            assert_eq!(
+                sorted(found),
+                sorted(known.iter().map(|name| (*name).to_owned()).collect())
+            );
+        }
+        let report = Report::default();
+        for name in figures::OF_RUN.iter().chain(Counters::NAMES) {
+            assert!(report.metric(name).is_some(), "{name}");
+        }
+    }
 
     #[test]
     fn metrics_are_found_by_their_slo_names() {

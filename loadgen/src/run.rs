@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail, ensure};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::clock::{nanos, now_ns, seconds};
 use crate::credentials::Credentials;
@@ -23,7 +22,7 @@ use crate::shared::{Shared, Stage};
 use crate::stats::{Counters, Interval, ThreadResult};
 use crate::target::Target;
 use crate::tls::Trust;
-use crate::{rest, thread, users, verdict};
+use crate::{prerequisites, rest, slope, thread, users, verdict};
 
 /// Why a run ends before its first message.
 const NOBODY_JOINED: &str = "no client could join";
@@ -58,6 +57,8 @@ struct Conductor {
     seconds: BTreeMap<u64, (Samples, u64, u64)>,
     live: Live,
     interrupt: Interrupt,
+    /// Of the server's resident memory, one a second: (monotonic seconds, bytes).
+    rss: Vec<(f64, f64)>,
 }
 
 /// Carries out a scenario.
@@ -67,11 +68,9 @@ struct Conductor {
 /// goes badly is a report, not an error.
 pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::Result<Report> {
     scenario.validate()?;
-    let needed = scenario.clients_max() as u64 + 256;
-    let allowed = raise_descriptor_limit(needed)?;
-    ensure!(allowed >= needed, "{needed} descriptors needed, {allowed} allowed: raise `ulimit -n`");
     let targets: Vec<Target> =
         scenario.targets.iter().map(|url| Target::parse(url)).collect::<anyhow::Result<_>>()?;
+    prerequisites::check(&scenario, &targets)?;
     if let Some(core) = scenario.cores.first() {
         // The main thread must not disturb the server's core either.
         thread::pin(*core)?;
@@ -118,6 +117,7 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
         samples: Samples::default(),
         seconds: BTreeMap::new(),
         interrupt,
+        rss: Vec::new(),
     };
     let mut stopped_by = conductor.connect(&threads);
     let joined = shared.sum(|gauges| &gauges.joined);
@@ -144,6 +144,7 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     let mut counters = Counters::default();
     let mut report = Report {
         schema: SCHEMA.into(),
+        run_id: format!("{:016x}", rand::random::<u64>()),
         version: env!("CARGO_PKG_VERSION").into(),
         name: shared.scenario.name.clone(),
         machine: proc::machine(),
@@ -166,9 +167,9 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     }
     conductor.collect();
     conductor.live.finish();
-    for (room, number) in shared.rooms.iter().zip(shared.scenario.first_room..) {
+    for (room, number) in shared.rooms.iter().zip(&shared.room_numbers) {
         let Some(order) = &room.order else { continue };
-        let judgement = order.judge(number);
+        let judgement = order.judge(*number);
         counters.order_violations += judgement.violations;
         counters.order_compared += judgement.compared;
         report.order_mismatches.extend(judgement.mismatches);
@@ -191,6 +192,18 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
         load.connecting = share(run.as_secs_f64(), connecting_s);
     }
     report.server = server(&report, (rss_before, rss_after), &from, &to);
+    let measured = (seconds(from.at_ns), seconds(to.at_ns));
+    conductor.rss.retain(|(at_s, _)| (measured.0..=measured.1).contains(at_s));
+    if let Some((slope, error)) = slope::fit(&conductor.rss) {
+        report.server.rss_slope_bytes_per_s = Some(slope);
+        report.server.rss_slope_error_bytes_per_s = Some(error);
+    }
+    let start_ns = shared.times.start_ns.load(Ordering::Relaxed);
+    if start_ns > 0 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_start_s = seconds(now_ns().saturating_sub(start_ns));
+        report.started_unix_s = since_epoch.as_secs_f64() - since_start_s;
+    }
     if let (Some(before), Some(after)) = (cpu_before, cpu_settled) {
         let cpu_us = after.saturating_sub(before) as f64 / 1e3;
         report.server.cpu_us_per_connect = Some(cpu_us / joined.max(1) as f64);
@@ -341,6 +354,7 @@ impl Conductor {
     fn pause(&mut self, time: Duration) {
         std::thread::sleep(time);
         self.collect();
+        self.read_rss();
         self.live.show(&self.shared, &self.seconds);
     }
 
@@ -354,6 +368,17 @@ impl Conductor {
                 entry.1 += interval.published;
                 entry.2 += interval.delivered;
             }
+        }
+    }
+
+    /// Reads the server's memory, once a second while the load is on.
+    fn read_rss(&mut self) {
+        let Some(pid) = self.shared.scenario.server_pid else { return };
+        let now_s = seconds(now_ns());
+        let is_due = self.rss.last().is_none_or(|(at_s, _)| now_s - at_s >= 1.0);
+        if is_due && self.shared.stage() == Stage::Running {
+            // A process that is gone shows in what it does not deliver.
+            self.rss.extend(proc::rss_bytes(pid).map(|bytes| (now_s, bytes as f64)));
         }
     }
 
@@ -394,6 +419,7 @@ fn generator(report: &Report, from: &ProcSample, to: &ProcSample) -> Generator {
         cpu_us_per_delivery: run_s * 1e6 / counters.measured_delivered.max(1) as f64,
         reads: counters.reads,
         bytes_per_read: counters.bytes_in as f64 / counters.reads.max(1) as f64,
+        ..Generator::default()
     }
 }
 
@@ -453,20 +479,4 @@ fn counted_deliveries(scenario: &Scenario, agent: &ureq::Agent) -> anyhow::Resul
         rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
     });
     Ok(Some(values.sum::<f64>() as u64))
-}
-
-/// Every client is a descriptor, and the usual limit is small. Returns the limit there is now, at
-/// most what the system gives.
-///
-/// # Errors
-/// The limit cannot be read.
-pub fn raise_descriptor_limit(needed: u64) -> anyhow::Result<u64> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < needed {
-        // A privileged process may raise the hard limit as well.
-        let raised = setrlimit(Resource::RLIMIT_NOFILE, needed, hard.max(needed))
-            .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-        raised.context("raise the limit of descriptors")?;
-    }
-    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
 }

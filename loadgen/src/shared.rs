@@ -1,7 +1,9 @@
 //! What the threads of one run share: the plan, the stage, and each room's published counts.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::SECOND_NS;
@@ -172,6 +174,8 @@ pub struct Shared {
     /// The server sends rosters to members.
     pub has_rosters: AtomicBool,
     pub gauges: Vec<Gauges>,
+    /// Threads whose accounts are closed: from all of them on connections may end.
+    pub settled: AtomicUsize,
     stage: AtomicU8,
 }
 
@@ -190,6 +194,7 @@ impl Shared {
             gauges: (0..scenario.threads).map(|_| Gauges::default()).collect(),
             times: Times::default(),
             has_rosters: AtomicBool::new(false),
+            settled: AtomicUsize::new(0),
             stage: AtomicU8::new(Stage::Connecting as u8),
             scenario,
             targets,

@@ -43,6 +43,7 @@ impl FromStr for Slo {
             .find_map(|(sign, relation)| Some((rest.strip_prefix(sign)?, *relation)))
             .with_context(|| format!("relation in SLO {text:?}"))?;
         let metric = metric.trim().to_owned();
+        crate::figures::check(&metric).map_err(|why| anyhow::anyhow!("SLO {text:?}: {why}"))?;
         Ok(Self { text: text.to_owned(), metric, relation, bound: quantity(bound)? })
     }
 }
@@ -116,7 +117,7 @@ mod tests {
         assert_eq!((slo.metric.as_str(), slo.bound), ("delivery.p99", 5000.0));
         assert_eq!("completeness>=99.5%".parse::<Slo>().unwrap().bound, 0.995);
         assert_eq!("deliveries_per_s > 8M".parse::<Slo>().unwrap().bound, 8e6);
-        for wrong in ["delivery.p99", "x<", "x<5parsecs"] {
+        for wrong in ["delivery.p99", "late<", "late<5parsecs", "delivry.p99<5ms"] {
             assert!(wrong.parse::<Slo>().is_err(), "{wrong}");
         }
     }

@@ -16,6 +16,9 @@ macro_rules! counters {
         }
 
         impl Counters {
+            /// The names of all counters.
+            pub const NAMES: &[&str] = &[$(stringify!($field),)*];
+
             /// Adds every counter; a maximum stays one.
             pub fn add(&mut self, other: &Self) {
                 let roster_bytes_max = self.roster_bytes_max.max(other.roster_bytes_max);

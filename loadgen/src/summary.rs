@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::hints;
 use crate::report::Report;
-use crate::table::{Table, time};
+use crate::table::{Table, number, time};
 
 #[must_use]
 pub fn text(report: &Report) -> String {
@@ -12,6 +12,20 @@ pub fn text(report: &Report) -> String {
     // Writing to a string cannot fail.
     let _ = write(report, &mut out);
     out
+}
+
+/// The most important figures, for one of several runs.
+#[must_use]
+pub fn line(report: &Report) -> String {
+    let void = if report.void { ", VOID" } else { "" };
+    format!(
+        "{:.0} delivered/s, p50 {}, p99 {}, completeness {:.6}, {} order violations{void}\n",
+        report.deliveries_per_s,
+        time(report.latency_us.p50),
+        time(report.latency_us.p99),
+        report.completeness,
+        report.counters.order_violations
+    )
 }
 
 fn write(report: &Report, out: &mut String) -> std::fmt::Result {
@@ -85,6 +99,18 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     if !latencies.is_empty() {
         out.push_str(&latencies.text());
     }
+    if !report.figures.is_empty() {
+        let mut spreads = Table::new(["figure", "median", "min", "max", "runs"]);
+        for name in
+            ["deliveries_per_s", "delivery.p50", "delivery.p99", "server.cpu_us_per_delivery"]
+        {
+            let Some(figure) = report.figures.get(name) else { continue };
+            let shown = [figure.median, figure.min, figure.max].map(number);
+            let runs = figure.values.len().to_string();
+            spreads.row([name.to_owned()].into_iter().chain(shown).chain([runs]));
+        }
+        out.push_str(&spreads.text());
+    }
     let server = &report.server;
     if let Some(cpu) = server.cpu_us_per_delivery {
         let share = server.cpu_share.unwrap_or(0.0) * 100.0;
@@ -92,6 +118,10 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     if let Some(rss) = server.rss_per_connection_bytes {
         writeln!(out, "server      {rss:.0} bytes RSS per connection")?;
+    }
+    if let Some(slope) = server.rss_slope_bytes_per_s {
+        let error = server.rss_slope_error_bytes_per_s.unwrap_or(0.0);
+        writeln!(out, "server      RSS grew by {slope:.0} ± {error:.0} bytes/s")?;
     }
     if let Some(counted) = server.counted_deliveries {
         writeln!(out, "server      counted {counted} deliveries itself")?;

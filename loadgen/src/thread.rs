@@ -24,6 +24,9 @@ use crate::slots::Slots;
 use crate::stats::{Interval, ThreadResult};
 use crate::{actions, life, publish};
 
+/// Longest wait for the end of all connections.
+const PARTING_NS: u64 = 2 * SECOND_NS;
+
 /// Pins the calling thread to one core.
 ///
 /// # Errors
@@ -122,8 +125,18 @@ async fn drive(
     settle(&context, &clients, Stage::Draining).await;
     check_views(&context, &clients, true);
 
+    let result = close_accounts(&context, &clients, &intervals);
+    part(&context, &clients).await;
+    Ok(result)
+}
+
+fn close_accounts(
+    context: &Rc<Context>,
+    clients: &[Rc<Client>],
+    intervals: &Sender<Interval>,
+) -> ThreadResult {
     let mut local = context.local.borrow_mut();
-    for client in clients.iter() {
+    for client in clients {
         if client.is_awaited() {
             local.stats.counters.absent += 1;
             let state = client.session.borrow().state;
@@ -132,13 +145,29 @@ async fn drive(
         let mut turn = context.turn(&mut local);
         client.session.borrow_mut().settle(&mut turn);
     }
-    ship(context.shared.times.second(now_ns()), &mut local, &intervals);
+    ship(context.shared.times.second(now_ns()), &mut local, intervals);
     let stats = &mut local.stats;
-    Ok(ThreadResult {
+    ThreadResult {
         counters: stats.counters.clone(),
         errors: std::mem::take(&mut stats.errors),
         first_attempt_ns: stats.first_attempt_ns,
-    })
+    }
+}
+
+/// Ends all connections, so that a server is rid of them before the next run of this process. Other threads
+/// look at their rosters until their accounts are closed.
+async fn part(context: &Context, clients: &[Rc<Client>]) {
+    let shared = &context.shared;
+    shared.settled.fetch_add(1, Ordering::AcqRel);
+    let deadline_ns = now_ns() + PARTING_NS;
+    while shared.settled.load(Ordering::Acquire) < shared.scenario.threads && now_ns() < deadline_ns
+    {
+        monoio::time::sleep(Duration::from_millis(2)).await;
+    }
+    clients.iter().for_each(|client| client.cut());
+    while clients.iter().any(|client| client.is_online()) && now_ns() < deadline_ns {
+        monoio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Reads from every client whose socket is ready.

@@ -10,6 +10,16 @@ pub const EXIT_VOID: u8 = 3;
 pub const EXIT_SLO: u8 = 4;
 pub const EXIT_REGRESSION: u8 = 5;
 
+/// For `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  the run is valid, all SLOs are met
+  1  no report: an error in a scenario, a target, a registration or a file
+  2  wrong command line
+  3  void: the numbers cannot be trusted (also `compare` and `merge` with a void run)
+  4  an SLO is missed
+  5  `compare`: worse than the threshold, and not by noise";
+
 /// Why the run is void; empty if it is not.
 #[must_use]
 pub fn void_reasons(report: &Report) -> Vec<String> {

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     let places = Places::of_this_program()?;
     // One descriptor per member.
-    throng_loadgen::run::raise_descriptor_limit(4_096)?;
+    throng_loadgen::prerequisites::raise_descriptor_limit(4_096)?;
     let nodes = command.nodes.try_into().ok().context("--nodes takes two URLs")?;
     let Command { node, redis, rates, quick, repetitions, .. } = command;
     let repetitions = if quick { 1 } else { repetitions };

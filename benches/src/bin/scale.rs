@@ -58,7 +58,7 @@ fn run(command: &Command) -> anyhow::Result<bool> {
         build(&places, "throng")?;
     }
     // Every connection is a descriptor here and there; both inherit this limit.
-    let descriptors = throng_loadgen::run::raise_descriptor_limit(110_000)?;
+    let descriptors = throng_loadgen::prerequisites::raise_descriptor_limit(110_000)?;
     let cores = flags.cores();
     if let Some(core) = cores.generator.first() {
         // Registration and the reading of metrics must not disturb the server's core.

@@ -1,6 +1,7 @@
 //! A scenario: everything that decides a run, readable from TOML and echoed in every report.
 
 mod access;
+mod difference;
 mod file;
 mod room_sizes;
 
@@ -15,6 +16,7 @@ use crate::phase::Phase;
 use crate::target::Target;
 
 pub use access::Access;
+pub use difference::{NOT_OF_THE_LOAD, OF_ONE_PART, differences};
 pub use room_sizes::RoomSizes;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
