@@ -80,9 +80,11 @@ impl Drop for Context {
 impl Context {
     /// For a case, with its clauses.
     pub fn of_case(run: Arc<Run>, combo: Combo, clauses: &[&str]) -> Context {
-        // Numbers that depend on what a user has read, accounts, and client ids that a user may use once.
-        const OF_USERS: [&str; 3] = ["UNR-", "REST-", "CHAT-9"];
-        let is_of_users = |clause: &&str| OF_USERS.iter().any(|prefix| clause.starts_with(prefix));
+        // Numbers that depend on what a user has read, accounts and files, and client ids that a user may use once.
+        const OF_USERS: [&str; 6] = ["UNR-", "REST-1", "REST-2", "REST-3", "REST-5", "CHAT-9"];
+        let is_of_users = |clause: &&str| {
+            *clause != "CHAT-9" && OF_USERS.iter().any(|prefix| clause.starts_with(prefix))
+        };
         let mut context = Context::new(run, combo);
         context.needs_fresh_users = clauses.iter().any(is_of_users);
         context.changes_avatars = clauses.contains(&"REST-58");
@@ -433,7 +435,7 @@ impl Context {
             }
             self.borrowed().rooms = Some(0);
             let reader = self.run.reader(|| self.register())?;
-            let listed = self.rest().rooms(&reader.token)?;
+            let listed = self.empty_rooms(&reader.token)?;
             let seq = |room: &Value| Some((room["id"].as_u64()?, room["seq"].as_u64()?));
             self.borrowed().bases = listed.iter().filter_map(seq).collect();
         }
@@ -446,6 +448,25 @@ impl Context {
         });
         *used += 1;
         room
+    }
+
+    /// The rooms of the target, once nobody is in them any more: a session whose poll was cut stays until its heartbeat
+    /// fails. A target that is in use has others in its rooms, and is taken as it is.
+    fn empty_rooms(&self, token: &str) -> Result<Vec<Value>, ClientError> {
+        const LOOK: Duration = Duration::from_millis(500);
+        const SLACK: Duration = Duration::from_secs(5);
+        let deadline = Instant::now() + self.capabilities().silence_bound() + SLACK;
+        let rooms = &self.capabilities().rooms;
+        let is_used = |room: &Value| {
+            room["id"].as_u64().is_some_and(|id| rooms.contains(&id)) && room["online"] != 0
+        };
+        loop {
+            let listed = self.rest().rooms(token)?;
+            if !listed.iter().any(is_used) || Instant::now() >= deadline {
+                return Ok(listed);
+            }
+            self.log.pause(LOOK, "somebody is still in the rooms");
+        }
     }
 
     /// The seq of the last message that was in a room of the case before it.

@@ -94,6 +94,7 @@ fn at_once(context: &Context) -> Outcome {
 
 fn events(context: &Context) -> Outcome {
     let (room, guest, witness) = guest_and_witness_met(context)?;
+    guest.event("room")?;
     let seen = witness.socket.event_count();
     let from = guest.socket.event_count();
     context.step("five equal joins");

@@ -39,9 +39,13 @@ impl Times {
 const ROUNDS: usize = 3;
 
 fn prompt(context: &Context) -> Outcome {
+    let (room, guest, witness) = guest_and_witness_met(context)?;
+    let tab = context.chat(&guest.user, "tab")?;
+    tab.join(room)?;
+    let visitor = context.guest("visitor")?;
     let mut outcome = Ok(());
     for _ in 0..ROUNDS {
-        outcome = is_prompt(context);
+        outcome = is_prompt(context, room, [&guest, &tab, &witness], &visitor);
         if !matches!(outcome, Err(Stop::Fail { .. })) {
             break;
         }
@@ -49,21 +53,18 @@ fn prompt(context: &Context) -> Outcome {
     outcome
 }
 
-fn is_prompt(context: &Context) -> Outcome {
-    let (room, guest, witness) = guest_and_witness_met(context)?;
-    let tab = context.chat(&guest.user, "tab")?;
-    tab.join(room)?;
+fn is_prompt(context: &Context, room: u64, members: [&Chat; 3], visitor: &Chat) -> Outcome {
+    let [guest, _, witness] = members;
     let mut times = Times::default();
     for index in 0..MESSAGES {
         context.pause(PAUSE);
         let start = Instant::now();
         let answer = guest.say(room, &format!("message {index}"))?;
         times.ack(start, "the ack of a message");
-        for member in [&guest, &tab, &witness] {
+        for member in members {
             times.event(start, &member.message_of(&answer)?, "a delivery");
         }
     }
-    let visitor = context.guest("visitor")?;
     for _ in 0..VISITS {
         context.pause(PAUSE);
         let start = Instant::now();

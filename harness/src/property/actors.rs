@@ -79,13 +79,13 @@ impl<'a> Stage<'a> {
             ended: Vec::new(),
             observers: Vec::new(),
             down: BTreeSet::new(),
-            // What is in a room already, nobody of the script has read.
             model: Model { seq: rooms.map(|room| context.base(room)), ..Model::default() },
             timeout,
             combos,
             numbers: 0,
             visits: [0; CLIENTS],
         };
+        stage.read_marks()?;
         for node in 0..context.nodes() {
             stage.observe(node)?;
         }
@@ -94,6 +94,27 @@ impl<'a> Stage<'a> {
             stage.clients.push(Some(actor));
         }
         Ok(stage)
+    }
+
+    /// What the users have read in rooms that were there before, as the target says; in a new room there is nothing.
+    fn read_marks(&mut self) -> Play<()> {
+        if self.context.capabilities().rooms_on_demand {
+            return Ok(());
+        }
+        for (user, account) in self.users.iter().enumerate() {
+            let listed = self.context.rest().rooms(&account.token);
+            let listed = listed.map_err(|why| harness(format!("the rooms: {why}")))?;
+            for (room, id) in self.rooms.iter().enumerate() {
+                let entry = listed.iter().find(|entry| entry["id"] == json!(id));
+                let unread = entry.and_then(|entry| entry["unread"].as_u64());
+                let unread =
+                    unread.ok_or_else(|| harness(format!("no unread number of room {id}")))?;
+                let mark = self.model.seq[room].checked_sub(unread);
+                let mark = mark.ok_or_else(|| harness(format!("{unread} unread in room {id}")))?;
+                self.model.marks.insert((user, room), mark);
+            }
+        }
+        Ok(())
     }
 
     /// Puts an observer into every room of a node.

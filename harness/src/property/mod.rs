@@ -175,14 +175,14 @@ fn shrink(mut script: Script, fails: impl Fn(&Script) -> bool) -> Script {
     script
 }
 
-/// Plays the script with users and rooms of its own.
+/// Plays the script with rooms of its own, and users that no other case has at the same time.
 fn attempt(
     case: &Context,
     script: &Script,
     timeout: Duration,
     soak: Duration,
 ) -> (Play<()>, Vec<Line>) {
-    let context = Context::of_case(case.run.clone(), case.combo, &EVERYTHING);
+    let context = Context::new(case.run.clone(), case.combo);
     let outcome = play(&context, script, timeout, soak);
     case.transcript.note_pause(context.transcript.paused());
     (outcome, context.transcript.lines())
