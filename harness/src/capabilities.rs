@@ -30,6 +30,12 @@ pub enum Need {
     Rest,
     /// Permission to abuse the target.
     Abuse,
+    /// An events file: how the target names joins, messages and deliveries.
+    Events,
+    /// An events file that says how a client leaves a room.
+    Leave,
+    /// An events file that says what a roster is.
+    Roster,
 }
 
 pub const NOTHING: &[Need] = &[];
@@ -43,6 +49,10 @@ pub const NODE_COMMAND: &[Need] = &[Need::Chat, Need::Nodes, Need::NodeCommand];
 pub const RESTART: &[Need] = &[Need::Chat, Need::Restart];
 pub const REST: &[Need] = &[Need::Chat, Need::Rest];
 pub const ABUSE: &[Need] = &[Need::Chat, Need::Abuse];
+pub const EVENTS: &[Need] = &[Need::Events];
+pub const LEAVE: &[Need] = &[Need::Events, Need::Leave];
+pub const ROSTER: &[Need] = &[Need::Events, Need::Roster];
+pub const LEAVE_AND_ROSTER: &[Need] = &[Need::Events, Need::Leave, Need::Roster];
 
 /// What the probe looks for, and `--require` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -161,6 +171,7 @@ impl Capabilities {
             Need::Upgrade | Need::Chat | Need::Echo | Need::Application | Need::Rest => None,
             // Depends on the command line: see `Run::lacks`.
             Need::Nodes | Need::NodeCommand | Need::Restart | Need::Abuse => None,
+            Need::Events | Need::Leave | Need::Roster => None,
         })
     }
 

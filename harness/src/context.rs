@@ -11,6 +11,7 @@ use crate::capabilities::Capabilities;
 use crate::client::ClientError;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
+use crate::client::member::Member;
 use crate::client::open::Open;
 use crate::client::options::{Options, Transport};
 use crate::client::poller::Poller;
@@ -409,6 +410,36 @@ impl Context {
         };
         let options = Options::new(self.combo.protocol, transport);
         Ok(self.chat_over(&user, label, options)?)
+    }
+
+    /// A session at a room server of others, over the case's protocol and transport.
+    pub fn member(&self, label: &str) -> Result<Member, Stop> {
+        self.member_over(label, self.combo)
+    }
+
+    /// A session that watches what the one under test does: over a WebSocket if there is one.
+    pub fn watcher(&self, label: &str) -> Result<Member, Stop> {
+        self.member_over(label, self.capabilities().preferred().unwrap_or(self.combo))
+    }
+
+    pub fn member_over(&self, label: &str, combo: Combo) -> Result<Member, Stop> {
+        let Some(events) = &self.run.events else {
+            return Err(Stop::Error("--events was not given".to_owned()));
+        };
+        let options = Options::new(combo.protocol, combo.transport);
+        let log = self.transcript.log(label);
+        let socket = Socket::connect(self.target(), options, &log)?;
+        Ok(Member::new(socket, events.clone(), self.wait()))
+    }
+
+    /// The name of a room that no other case uses: digits, for servers whose rooms have numbers.
+    pub fn room_name(&self) -> String {
+        self.run.fresh_room().to_string()
+    }
+
+    /// A text that no other case uses.
+    pub fn fresh_text(&self) -> String {
+        format!("text {}", self.run.fresh_room())
     }
 
     /// A room that no other case uses.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use throng_events::Events;
 
 use crate::abuse::plan::Plan;
 use crate::borrowed::{RoomPool, UserPool};
@@ -55,6 +57,8 @@ pub struct Run {
     pub scripts: Option<PathBuf>,
     /// `None`: the target may not be abused.
     pub abuse: Option<Plan>,
+    /// How the target names the events of its rooms; `None`: it is not said.
+    pub events: Option<Arc<Events>>,
     /// Rooms for cases, where the target creates none on demand.
     pub room_pool: RoomPool,
     /// Users for cases, once the target has put off a registration.
@@ -97,6 +101,7 @@ impl Run {
             lease: Duration::from_secs(12),
             scripts: None,
             abuse: None,
+            events: None,
             others: Mutex::default(),
             nonce: since.as_micros() as u64 % 1_000_000_000_000,
             registered: Mutex::default(),
@@ -125,6 +130,9 @@ impl Run {
         if needs.contains(&Need::Abuse) && self.abuse.is_none() {
             return Some("the target is abused only with --abuse".to_owned());
         }
+        if let Some(why) = self.lacks_events(needs) {
+            return Some(why.to_owned());
+        }
         self.capabilities.lacks(needs)
     }
 
@@ -135,6 +143,22 @@ impl Run {
             return Duration::ZERO;
         }
         self.capabilities.silence_bound() * HEARTBEATS
+    }
+
+    fn lacks_events(&self, needs: &[Need]) -> Option<&'static str> {
+        if !needs.contains(&Need::Events) {
+            return None;
+        }
+        match &self.events {
+            None => Some("how the target names its events is said with --events"),
+            Some(events) if needs.contains(&Need::Leave) && events.leave.is_none() => {
+                Some("the events file does not say how to leave a room")
+            }
+            Some(events) if needs.contains(&Need::Roster) && events.roster.is_none() => {
+                Some("the events file does not say what a roster is")
+            }
+            Some(_) => None,
+        }
     }
 
     /// A user that only reads, the same for all cases.

@@ -1,10 +1,13 @@
 use std::sync::LazyLock;
 
 /// The prefixes of clause ids, in the order of the text files.
-pub const PREFIXES: [&str; 11] =
-    ["TRN", "EIO", "SIO", "CHAT", "PRES", "UNR", "ERR", "LIM", "REST", "NODE", "RDS"];
+pub const PREFIXES: [&str; 12] =
+    ["TRN", "EIO", "SIO", "CHAT", "PRES", "UNR", "ERR", "LIM", "REST", "NODE", "RDS", "EVT"];
 
-const FILES: [(&str, &str); 11] = [
+/// Prefixes of the clauses that are upstream's, unless a clause says otherwise.
+const OF_UPSTREAM: [&str; 4] = ["TRN", "EIO", "SIO", "EVT"];
+
+const FILES: [(&str, &str); 12] = [
     ("01-transport.md", include_str!("../01-transport.md")),
     ("02-engine-io.md", include_str!("../02-engine-io.md")),
     ("03-socket-io.md", include_str!("../03-socket-io.md")),
@@ -16,6 +19,7 @@ const FILES: [(&str, &str); 11] = [
     ("09-rest.md", include_str!("../09-rest.md")),
     ("10-many-nodes.md", include_str!("../10-many-nodes.md")),
     ("11-redis.md", include_str!("../11-redis.md")),
+    ("12-rooms.md", include_str!("../12-rooms.md")),
 ];
 
 /// How binding a clause is, in the sense of RFC 2119. Ordered from weak to strong.
@@ -33,6 +37,29 @@ pub enum Party {
     Client,
 }
 
+/// Which servers a clause is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Every server of the official texts: transport, Engine.IO, Socket.IO; and its rooms.
+    Upstream,
+    /// Servers of this text only.
+    Throng,
+}
+
+impl Profile {
+    /// As the text and command lines write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Upstream => "upstream",
+            Profile::Throng => "throng",
+        }
+    }
+
+    fn named(name: &str) -> Option<Profile> {
+        [Profile::Upstream, Profile::Throng].into_iter().find(|profile| profile.name() == name)
+    }
+}
+
 /// One normative sentence of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clause {
@@ -40,6 +67,7 @@ pub struct Clause {
     pub id: &'static str,
     pub level: Level,
     pub party: Party,
+    pub profile: Profile,
     /// File name within the spec folder.
     pub file: &'static str,
     /// Line of the clause in its file, from 1.
@@ -136,30 +164,36 @@ fn close(found: &mut [Clause], text: &'static str) {
     });
 }
 
-/// `**ID** (LEVEL) ` or `**ID** (LEVEL, client) `, and how many bytes that is.
+/// `**ID** (LEVEL) `, after the level perhaps `, client` and `, throng`, and how many bytes that is.
 fn parse_head(
     file: &'static str,
     line_number: usize,
     line: &'static str,
 ) -> Option<(Clause, usize)> {
     let (id, rest) = line.strip_prefix("**")?.split_once("** (")?;
-    let (level, rest) = rest.split_once(") ")?;
+    let (marks, rest) = rest.split_once(") ")?;
     let (prefix, number) = id.split_once('-')?;
     if !PREFIXES.contains(&prefix) || number.starts_with('0') || number.parse::<u16>().is_err() {
         return None;
     }
-    let (level, party) = match level.split_once(", ") {
-        Some((level, "client")) => (level, Party::Client),
-        Some(_) => return None,
-        None => (level, Party::Server),
-    };
-    let level = match level {
+    let mut marks = marks.split(", ");
+    let level = match marks.next()? {
         "MUST" => Level::Must,
         "SHOULD" => Level::Should,
         "MAY" => Level::May,
         _ => return None,
     };
-    let clause =
-        Clause { id, level, party, file, line: line_number, section: "", text: "", departs: None };
-    Some((clause, line.len() - rest.len()))
+    let mut party = Party::Server;
+    let is_upstream = OF_UPSTREAM.contains(&prefix);
+    let mut profile = if is_upstream { Profile::Upstream } else { Profile::Throng };
+    for mark in marks {
+        match mark {
+            "client" => party = Party::Client,
+            mark => profile = Profile::named(mark)?,
+        }
+    }
+    let (line, head_bytes) = (line_number, line.len() - rest.len());
+    let (section, text, departs) = ("", "", None);
+    let clause = Clause { id, level, party, profile, file, line, section, text, departs };
+    Some((clause, head_bytes))
 }

@@ -12,7 +12,9 @@ mod schema;
 mod trace;
 mod vector;
 
-pub use clause::{Clause, Level, PREFIXES, Party, clause, clauses, parse as parse_clauses, texts};
+pub use clause::{
+    Clause, Level, PREFIXES, Party, Profile, clause, clauses, parse as parse_clauses, texts,
+};
 pub use schema::{Schema, client_events, schema, schemas};
 pub use trace::{Citation, citations};
 pub use vector::{Direction, Origin, Protocol, Vector, Verdict, vector_files, vectors};

@@ -24,6 +24,7 @@ mod many;
 mod messages;
 mod namespaces;
 mod nodes;
+mod plain;
 mod polling;
 mod prelude;
 mod presence;
@@ -79,6 +80,9 @@ const TABLES: &[&[Case]] = &[
     rest::files::CASES,
     nodes::CASES,
     restart::CASES,
+    plain::membership::CASES,
+    plain::deliveries::CASES,
+    plain::rosters::CASES,
     abuse::REPLIES,
     abuse::UNFINISHED,
     abuse::FLOODS,

@@ -10,13 +10,14 @@ pub use super::alive::*;
 pub use super::checks::*;
 pub use super::scenes::*;
 pub use crate::capabilities::{
-    ABUSE, APPLICATION, CHAT, ECHO, NODE_COMMAND, NODES, NOTHING, REST, RESTART, UPGRADE,
-    UPGRADE_AND_CHAT,
+    ABUSE, APPLICATION, CHAT, ECHO, EVENTS, LEAVE, LEAVE_AND_ROSTER, NODE_COMMAND, NODES, NOTHING,
+    REST, RESTART, ROSTER, UPGRADE, UPGRADE_AND_CHAT,
 };
 pub(crate) use crate::case::cases;
 pub use crate::client::ClientError;
 pub use crate::client::chat::{Chat, is_roster_of, message, roster_ids};
 pub use crate::client::http::{Headers, Request, Response, percent_encode};
+pub use crate::client::member::Member;
 pub use crate::client::options::{Options, Transport};
 pub use crate::client::poller::Poller;
 pub use crate::client::rest::{PASSWORD, User};

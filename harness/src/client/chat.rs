@@ -68,11 +68,7 @@ impl Chat {
     pub fn end_by(&mut self, way: &str, room: u64) -> Result<(), ClientError> {
         match way {
             "roomout" => drop(self.leave(room)?),
-            "41" => self.socket.disconnect()?,
-            "close" => self.socket.close(),
-            "FIN" => self.socket.hang_up(),
-            "RST" => self.socket.reset(),
-            other => panic!("{other} is no way to leave"),
+            end => self.socket.end_by(end)?,
         }
         Ok(())
     }

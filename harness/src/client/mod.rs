@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod http;
+pub mod member;
 pub mod open;
 pub mod options;
 pub mod poller;

@@ -144,6 +144,14 @@ impl Socket {
         })
     }
 
+    /// The arguments of the acknowledgement.
+    pub fn wait_ack_args(&self, id: u64, wait: Duration) -> Result<Vec<Value>, ClientError> {
+        self.wait_for(wait, &format!("the acknowledgement {id}"), |state| {
+            let found = state.acks.iter().find(|(got, ..)| *got == id)?;
+            Some(found.1.as_array().cloned().unwrap_or_default())
+        })
+    }
+
     pub fn acks(&self) -> Vec<(u64, Value, Instant)> {
         self.shared.state().acks.clone()
     }
@@ -189,6 +197,16 @@ impl Socket {
             state.cursor = at + 1;
             Some(state.events[at].clone())
         })
+    }
+
+    /// Waits until `found` finds something in all events so far, consumed or not.
+    pub fn wait_events<T>(
+        &self,
+        wait: Duration,
+        what: &str,
+        found: impl Fn(&[Event]) -> Option<T>,
+    ) -> Result<T, ClientError> {
+        self.wait_for(wait, what, |state| found(&state.events))
     }
 
     /// All events so far, consumed or not.
@@ -280,9 +298,26 @@ impl Socket {
         self.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))
     }
 
+    /// Ends the session in one of the ways that cases are about.
+    pub fn end_by(&mut self, way: &str) -> Result<(), ClientError> {
+        match way {
+            "41" => self.disconnect()?,
+            "close" => self.close(),
+            "FIN" => self.hang_up(),
+            "RST" => self.reset(),
+            other => panic!("{other} is no way to end"),
+        }
+        Ok(())
+    }
+
     /// Closes in order: Socket.IO disconnect, then the end of the transport.
     pub fn close(&self) {
         let _ = self.disconnect();
+        self.close_transport();
+    }
+
+    /// Closes the WebSocket in order, or sends the close packet of polling, and nothing of Socket.IO.
+    pub fn close_transport(&self) {
         let mut wire = self.shared.wire();
         match &mut wire.socket {
             Some(socket) => socket.close(),

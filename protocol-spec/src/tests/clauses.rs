@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::{Clause, Level, Party, citations, clauses, parse_clauses, texts};
+use crate::{Clause, Level, Party, Profile, citations, clauses, parse_clauses, texts};
 
 /// What is wrong with these clauses and texts, one sentence each.
 fn faults(texts: &[(&'static str, &'static str)]) -> Vec<String> {
@@ -86,10 +86,14 @@ fn the_events_of_the_text_are_those_with_a_schema() {
 }
 
 #[test]
-fn a_clause_carries_level_party_section_and_departure() {
-    let text = "# 1. Title\n\n## 1.1 Part\n\n**CHAT-1** (MUST) One\nrule. Departs: the original\ndoes not.\n\n| a |\n|---|\n\n**CHAT-2** (SHOULD, client) Two.\n";
+fn a_clause_carries_level_party_profile_section_and_departure() {
+    let text = "# 1. Title\n\n## 1.1 Part\n\n**CHAT-1** (MUST) One\nrule. Departs: the original\ndoes not.\n\n| a |\n|---|\n\n**CHAT-2** (SHOULD, client) Two.\n\n**EIO-3** (MAY) Three.\n\n**EIO-4** (MUST, client, throng) Four.\n\n**LIM-5** (MUST, upstream) Five.\n";
     let found = parse_clauses("x.md", text).expect("sound");
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.len(), 5);
+    let profiles: Vec<Profile> = found.iter().map(|clause| clause.profile).collect();
+    let (upstream, throng) = (Profile::Upstream, Profile::Throng);
+    assert_eq!(profiles, [throng, throng, upstream, throng, upstream]);
+    assert_eq!(found[3].party, Party::Client);
     assert_eq!(
         (found[0].id, found[0].level, found[0].party, found[0].line),
         ("CHAT-1", Level::Must, Party::Server, 5)

@@ -1,0 +1,186 @@
+//! Chapter 12: messages.
+
+use super::scenes::*;
+use crate::cases::prelude::*;
+
+cases! {
+    own_copy "events.own-copy" ["EVT-13"] over EVERY needs EVENTS
+        does "sends messages to two rooms, some with equal texts"
+        expects "each of its own messages is delivered to it once, or none is";
+    crowd "events.crowd" ["EVT-10"] over EVERY needs EVENTS
+        does "eight sessions in one room send a message each"
+        expects "each reaches the seven others once";
+    other_rooms "events.other-rooms" ["EVT-11"] over EVERY needs EVENTS
+        does "sends a message to one of four rooms, while sessions are in the others and in none"
+        expects "it reaches the members of this room only";
+    order "events.order" ["EVT-14", "EVT-10"] over EVERY needs EVENTS
+        does "sends thirty messages without waiting to a room with three other members"
+        expects "each member receives all of them once, in this order";
+    equal_texts "events.equal-texts" ["EVT-15"] over EVERY needs EVENTS
+        does "sends the same text three times, and once from another session"
+        expects "every other member receives it four times or as often as others have sent it";
+    outsider "events.outsider" ["EVT-16"] over EVERY needs EVENTS
+        does "sends messages to a room that it has never joined and, where there is a leave, to one that it has left"
+        expects "they reach nobody";
+    texts "events.texts" ["EVT-12", "EVT-17"] over EVERY needs EVENTS
+        does "sends an empty text, texts of other scripts, of control characters and of JSON, and one of 64 KiB"
+        expects "each arrives unchanged, unless it is refused";
+}
+
+fn own_copy(context: &Context) -> Outcome {
+    let (one, two) = (context.room_name(), context.room_name());
+    let (guest, watcher) = (context.member("guest")?, context.watcher("watcher")?);
+    for room in [&one, &two] {
+        all_join(&[&guest, &watcher], room)?;
+    }
+    let texts = [&one, &one, &two, &one, &two].map(|room| (room, context.fresh_text()));
+    for (room, text) in &texts {
+        is_accepted("the message", &guest.say(room, text)?)?;
+    }
+    for (_, text) in &texts {
+        arrives("EVT-10", "the other member", &watcher, text)?;
+    }
+    context.pause(QUIET);
+    guest.fence()?;
+    let counts: Vec<usize> = texts.iter().map(|(_, text)| guest.count(text)).collect();
+    let is_consistent = counts.iter().all(|count| *count == counts[0]) && counts[0] <= 1;
+    require(is_consistent, "EVT-13: each own message once, or none", || {
+        format!("own copies of {} messages: {counts:?}", counts.len())
+    })
+}
+
+fn crowd(context: &Context) -> Outcome {
+    let room = context.room_name();
+    let members = (0..8)
+        .map(|index| context.member(&format!("member-{index}")))
+        .collect::<Result<Vec<Member>, Stop>>()?;
+    let members: Vec<&Member> = members.iter().collect();
+    all_join(&members, &room)?;
+    for (index, sender) in members.iter().enumerate() {
+        let others: Vec<&Member> =
+            members.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, m)| *m).collect();
+        reaches(context, sender, &room, &others, "EVT-10")?;
+    }
+    Ok(())
+}
+
+fn other_rooms(context: &Context) -> Outcome {
+    let rooms: Vec<String> = (0..4).map(|_| context.room_name()).collect();
+    let sender = context.member("sender")?;
+    joins(&sender, &rooms[0])?;
+    let receiver = context.watcher("receiver")?;
+    joins(&receiver, &rooms[0])?;
+    let mut others = vec![context.watcher("nowhere")?];
+    for room in &rooms[1..] {
+        let other = context.watcher(room)?;
+        joins(&other, room)?;
+        others.push(other);
+    }
+    let text = reaches(context, &sender, &rooms[0], &[&receiver], "EVT-10")?;
+    others.iter().try_for_each(|other| does_not_reach(context, "EVT-11", other, &text))
+}
+
+fn order(context: &Context) -> Outcome {
+    const MESSAGES: usize = 30;
+    let room = context.room_name();
+    let sender = context.member("sender")?;
+    let members = [context.watcher("one")?, context.watcher("two")?, context.member("three")?];
+    joins(&sender, &room)?;
+    all_join(&members.each_ref(), &room)?;
+    let texts: Vec<String> = (0..MESSAGES).map(|_| context.fresh_text()).collect();
+    let asked = texts.iter().map(|text| sender.send_text(&room, text));
+    let asked = asked.collect::<Result<Vec<u64>, ClientError>>()?;
+    for id in asked {
+        is_accepted("the message", &sender.answer(id)?)?;
+    }
+    for (index, member) in members.iter().enumerate() {
+        for text in &texts {
+            arrives("EVT-10", &format!("member {index}"), member, text)?;
+        }
+        member.fence()?;
+        let received: Vec<String> =
+            member.deliveries().into_iter().map(|delivered| delivered.text).collect();
+        let mut sorted = received.clone();
+        sorted.sort();
+        sorted.dedup();
+        equal("EVT-10: the number of deliveries", &received.len(), &sorted.len())?;
+        equal("EVT-14: the order of deliveries", &received, &texts)?;
+    }
+    Ok(())
+}
+
+fn equal_texts(context: &Context) -> Outcome {
+    let room = context.room_name();
+    let (one, two) = (context.member("one")?, context.watcher("two")?);
+    let watcher = context.watcher("watcher")?;
+    all_join(&[&one, &two, &watcher], &room)?;
+    let text = context.fresh_text();
+    for sender in [&one, &one, &two, &one] {
+        is_accepted("the message", &sender.say(&room, &text)?)?;
+    }
+    let counted = |member: &Member, from: &str, wanted: usize| {
+        context.eventually(&format!("EVT-15: {wanted} deliveries of {text:?} {from}"), || {
+            Ok(member.count(&text) >= wanted)
+        })
+    };
+    counted(&watcher, "to a third member", 4)?;
+    counted(&two, "from the other session", 3)?;
+    counted(&one, "from the other session", 1)?;
+    watcher.fence()?;
+    equal("EVT-15: the number of deliveries", &watcher.count(&text), &4)
+}
+
+fn outsider(context: &Context) -> Outcome {
+    let room = context.room_name();
+    let (outsider, member) = (context.member("outsider")?, context.watcher("member")?);
+    let other = context.watcher("other")?;
+    all_join(&[&member, &other], &room)?;
+    let never = context.fresh_text();
+    context.step("sends to a room that it has never joined");
+    outsider.say(&room, &never)?;
+    let mut texts = vec![never];
+    if context.run.lacks(LEAVE).is_none() {
+        context.step("joins, leaves, and sends again");
+        joins(&outsider, &room)?;
+        leaves(&outsider, &room)?;
+        let left = context.fresh_text();
+        outsider.say(&room, &left)?;
+        texts.push(left);
+    }
+    reaches(context, &other, &room, &[&member], "EVT-10")?;
+    for text in &texts {
+        for session in [&member, &other, &outsider] {
+            does_not_reach(context, "EVT-16", session, text)?;
+        }
+    }
+    Ok(())
+}
+
+fn texts(context: &Context) -> Outcome {
+    const LARGE: usize = 64 << 10;
+    let room = context.room_name();
+    let (guest, watcher) = (context.member("guest")?, context.watcher("watcher")?);
+    all_join(&[&watcher, &guest], &room)?;
+    // A message of the transport holds the text, its escapes and the event around it.
+    let most = context.capabilities().max_payload.map_or(LARGE, |bytes| bytes as usize / 2);
+    let large = "0123456789abcdé".repeat(LARGE.min(most) / 16);
+    let texts = [
+        "",
+        " ",
+        "日本語 العربية 👩‍👩‍👧",
+        "\u{0}\u{1}\t\n\r\u{1e}\u{7f}\u{2028}",
+        r#"{"room":"x","_placeholder":true,"num":0}"#,
+        r#"\"quoted\" \\ 42["event"]"#,
+        "<b>&amp;</b>",
+        large.as_str(),
+    ];
+    for text in texts {
+        let shown: String = text.chars().take(40).collect();
+        context.step(format!("sends {shown:?} ({} bytes)", text.len()));
+        if guest.say(&room, text)?.is_refused {
+            continue;
+        }
+        arrives("EVT-17", "the other member", &watcher, text)?;
+    }
+    Ok(())
+}
