@@ -1,20 +1,17 @@
-// A chat server with rooms and presence by hand, as tutorials write it, on plain Socket.IO. `rooms.toml` says how it
-// names its events. With `--defects` it is written as they mostly are; without, each of these defects is mended.
-//
-// usage: node rooms.mjs [--defects[=NAME,…]]
+// A chat server with rooms and presence by hand, on plain Socket.IO, as tutorials write it: with `--defects`, or with
+// some of them (`--defects=ghosts,open-rooms`). Without, each is mended. `rooms.toml` says how it names its events.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 
-const option = process.argv.find((arg) => arg.startsWith("--defects"));
-const has = (name) => option !== undefined && (!option.includes("=") || option.slice(10).split(",").includes(name));
+const option = process.argv.find((arg) => arg.startsWith("--defects"))?.split("=");
+const has = (name) => option !== undefined && (option[1] ?? name).split(",").includes(name);
 
-const people = new Map(); // room → ids of its members, as a list where somebody may be twice
 const http = createServer();
 const io = new Server(http, { allowEIO3: true });
+const people = new Map(); // room → ids
 
-const list = (room) => (people.get(room) ?? []).map((id) => ({ id }));
 const announce = (room) => {
-  const roster = { room, people: list(room) };
+  const roster = { room, people: (people.get(room) ?? []).map((id) => ({ id })) };
   if (has("roster-to-all")) io.emit("people", roster);
   else io.to(room).emit("people", roster);
 };
@@ -30,16 +27,14 @@ const remove = (room, id) => {
 };
 
 io.on("connection", (socket) => {
-  let current; // the tutorial's socket.data.room: one room only
+  let current; // the room that was joined last
 
   socket.on("enter", async (room, ack) => {
     if (has("late-join")) await new Promise((resolve) => setTimeout(resolve, 20)); // looks something up
-    if (!has("late-join") || socket.connected || has("ghosts")) {
-      current = room;
-      socket.join(room);
-      add(room, socket.id);
-      announce(room);
-    }
+    current = room;
+    socket.join(room);
+    add(room, socket.id);
+    announce(room);
     ack({ ok: true });
   });
 
@@ -54,14 +49,13 @@ io.on("connection", (socket) => {
     if (!has("open-rooms") && !socket.rooms.has(room)) return ack({ ok: false });
     const said = { room, who: socket.id, body };
     if (has("talk-to-all")) io.emit("talked", said);
-    else io.to(room).emit("talked", said);
+    else io.to(has("current-room") ? current : room).emit("talked", said);
     ack({ ok: true });
   });
 
   socket.on("disconnecting", () => {
     if (has("ghosts")) return;
-    const left = has("one-room") ? [current] : [...socket.rooms].filter((room) => people.has(room));
-    for (const room of left) {
+    for (const room of has("one-room") ? [current] : [...socket.rooms].filter((room) => people.has(room))) {
       remove(room, socket.id);
       socket.leave(room);
       announce(room);

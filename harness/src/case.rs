@@ -1,6 +1,6 @@
 //! What a conformance case is, and how tables of cases are written.
 
-use throng_spec::Level;
+use throng_spec::{Level, Profile};
 
 use crate::capabilities::Need;
 use crate::combo::Combo;
@@ -18,11 +18,51 @@ pub struct Case {
 }
 
 impl Case {
-    /// The strongest level among the clauses the case is tied to.
+    /// The strongest level among the clauses that the case is tied to.
     pub fn level(&self) -> Level {
-        let levels = self.clauses.iter().filter_map(|id| throng_spec::clause(id));
+        self.level_in(Profile::Throng)
+    }
+
+    /// The strongest level among those of its clauses that a run of this profile judges.
+    pub fn level_in(&self, profile: Profile) -> Level {
+        let levels = self.clauses_in(profile).filter_map(throng_spec::clause);
         levels.map(|clause| clause.level).max().unwrap_or(Level::Must)
     }
+
+    /// Those of its clauses that a run of this profile judges: a server of Throng's owes upstream's as well.
+    pub fn clauses_in(&self, profile: Profile) -> impl Iterator<Item = &'static str> {
+        self.clauses.iter().copied().filter(move |id| is_judged(id, profile))
+    }
+
+    /// Whether runs of this profile have the case.
+    pub fn is_in(&self, profile: Profile) -> bool {
+        const OF_THRONG: [Need; 4] = [Need::Chat, Need::Nodes, Need::NodeCommand, Need::Abuse];
+        match profile {
+            // Throng's own rooms are those of chapters 4 and 5.
+            Profile::Throng => !self.needs.contains(&Need::Events),
+            Profile::Upstream => {
+                self.clauses_in(profile).next().is_some()
+                    && !self.needs.iter().any(|need| OF_THRONG.contains(need))
+            }
+        }
+    }
+
+    /// For lists: whose clauses it judges.
+    pub fn profile_name(&self) -> &'static str {
+        if !self.is_in(Profile::Upstream) {
+            Profile::Throng.name()
+        } else if self.clauses_in(Profile::Upstream).count() == self.clauses.len() {
+            Profile::Upstream.name()
+        } else {
+            "both"
+        }
+    }
+}
+
+/// Whether a run of this profile judges the clause.
+pub fn is_judged(clause: &str, profile: Profile) -> bool {
+    let of_upstream = || throng_spec::clause(clause).map(|clause| clause.profile);
+    profile == Profile::Throng || of_upstream() == Some(Profile::Upstream)
 }
 
 /// Writes a module's table of cases, `CASES`: for each its function, id, clauses, combos, needs, and

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use throng_codec::engine::Protocol;
-use throng_spec::Level;
+use throng_spec::{Level, Profile};
 
 use crate::abuse::plan::Plan;
 use crate::client::options::Transport;
@@ -70,6 +70,14 @@ pub struct TargetArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub target: TargetArgs,
+    /// Whose text the target is held to: upstream's (transport, Engine.IO and Socket.IO as the official
+    /// texts say; needs no HTTP API and no users), or Throng's, which is more
+    #[arg(long, value_enum, default_value_t = ProfileArg::Throng)]
+    pub profile: ProfileArg,
+    /// With --profile upstream: how the target names joins, leaves, messages and rosters, as TOML (see
+    /// the README). Adds the cases events.*
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// Case ids, id prefixes, clause ids, or patterns with `*`; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub filter: Vec<String>,
@@ -197,6 +205,9 @@ impl AbuseArgs {
 
 #[derive(Args)]
 pub struct ListArgs {
+    /// Only the cases of this profile
+    #[arg(long, value_enum)]
+    pub profile: Option<ProfileArg>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -286,6 +297,21 @@ pub struct ReferenceArgs {
     /// none
     #[arg(long)]
     pub default_limits: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProfileArg {
+    Upstream,
+    Throng,
+}
+
+impl ProfileArg {
+    pub fn profile(self) -> Profile {
+        match self {
+            ProfileArg::Upstream => Profile::Upstream,
+            ProfileArg::Throng => Profile::Throng,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

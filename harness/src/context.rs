@@ -8,6 +8,7 @@ use serde_json::Value;
 use throng_codec::engine::Protocol;
 
 use crate::capabilities::Capabilities;
+use crate::case::is_judged;
 use crate::client::ClientError;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
@@ -121,6 +122,11 @@ impl Context {
         if let Ok(mut steps) = self.steps.lock() {
             steps.push(text);
         }
+    }
+
+    /// Whether the run judges this clause: one of upstream's profile does not judge Throng's own.
+    pub fn judges(&self, clause: &str) -> bool {
+        is_judged(clause, self.run.profile)
     }
 
     pub fn target(&self) -> &Target {

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
+use throng_spec::Profile;
 
 use crate::capabilities::{Capabilities, Capability};
 use crate::client::ClientError;
@@ -23,11 +24,11 @@ const ECHO_WAIT: Duration = Duration::from_millis(300);
 /// How much of an unexpected answer is quoted.
 const QUOTED_CHARS_MAX: usize = 120;
 
-/// Probes the target.
+/// Probes the target. The profile of upstream registers no user.
 ///
 /// # Errors
 /// Why it cannot be tested at all: it cannot be reached, or it answers no handshake.
-pub fn probe(target: &Target) -> Result<Capabilities, String> {
+pub fn probe(target: &Target, profile: Profile) -> Result<Capabilities, String> {
     target.dial().map_err(|why| why.to_string())?;
     let target = &target.with_answer_wait(ANSWER_WAIT);
     let log = &Transcript::default().log("probe");
@@ -80,6 +81,12 @@ pub fn probe(target: &Target) -> Result<Capabilities, String> {
     if !found.echo {
         let why = "`message` is not answered with `message-back`".to_owned();
         lack(&mut found, Capability::Echo, why);
+    }
+    if profile == Profile::Upstream {
+        let why = "the profile upstream has no chat".to_owned();
+        lack(&mut found, Capability::Chat, why.clone());
+        lack(&mut found, Capability::Rooms, why);
+        return Ok(found);
     }
     let rest = Rest { target: target.clone(), log: log.clone() };
     match user(&rest) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use throng_events::Events;
+use throng_spec::Profile;
 
 use crate::abuse::plan::Plan;
 use crate::borrowed::{RoomPool, UserPool};
@@ -57,6 +58,8 @@ pub struct Run {
     pub scripts: Option<PathBuf>,
     /// `None`: the target may not be abused.
     pub abuse: Option<Plan>,
+    /// Whose clauses are judged.
+    pub profile: Profile,
     /// How the target names the events of its rooms; `None`: it is not said.
     pub events: Option<Arc<Events>>,
     /// Rooms for cases, where the target creates none on demand.
@@ -101,6 +104,7 @@ impl Run {
             lease: Duration::from_secs(12),
             scripts: None,
             abuse: None,
+            profile: Profile::Throng,
             events: None,
             others: Mutex::default(),
             nonce: since.as_micros() as u64 % 1_000_000_000_000,

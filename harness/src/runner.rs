@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use throng_spec::Level;
+use throng_spec::{Level, Profile};
 
 use crate::abuse::plan::Plan;
 use crate::capabilities::Need;
@@ -87,6 +87,8 @@ impl Report {
 #[derive(Clone, Copy)]
 pub struct Instance {
     pub case: &'static Case,
+    /// Whose clauses the run judges.
+    pub profile: Profile,
     pub combo: Option<Combo>,
 }
 
@@ -109,6 +111,7 @@ impl Instance {
 
 #[derive(Clone, Debug)]
 pub struct Selection {
+    pub profile: Profile,
     pub filters: Vec<String>,
     /// Cases of this level or stronger.
     pub level: Level,
@@ -119,13 +122,16 @@ pub struct Selection {
 impl Selection {
     pub fn instances(&self, cases: &[&'static Case]) -> Vec<Instance> {
         let mut found = Vec::new();
-        for case in cases.iter().copied().filter(|case| case.level() >= self.level) {
+        let profile = self.profile;
+        let is_wanted =
+            |case: &&'static Case| case.is_in(profile) && case.level_in(profile) >= self.level;
+        for case in cases.iter().copied().filter(is_wanted) {
             let combos: Vec<Option<Combo>> = if case.over.is_empty() {
                 vec![None]
             } else {
                 case.over.iter().copied().filter(|c| self.combos.contains(c)).map(Some).collect()
             };
-            found.extend(combos.into_iter().map(|combo| Instance { case, combo }));
+            found.extend(combos.into_iter().map(|combo| Instance { case, profile, combo }));
         }
         found.retain(|instance| self.matches(instance));
         if let Some((index, count)) = self.shard {
@@ -144,7 +150,7 @@ impl Selection {
             || self.filters.iter().any(|filter| {
                 glob(filter, &name)
                     || glob(filter, instance.case.id)
-                    || instance.case.clauses.iter().any(|clause| glob(filter, clause))
+                    || instance.case.clauses_in(self.profile).any(|clause| glob(filter, clause))
             })
     }
 }
@@ -290,9 +296,9 @@ fn report(
     transcript: Vec<Line>,
 ) -> Report {
     let case = instance.case;
-    let level = case.level();
+    let level = case.level_in(instance.profile);
     let mut expected = case.expects.to_owned();
-    let mut clauses: Vec<String> = case.clauses.iter().map(|&id| id.to_owned()).collect();
+    let mut clauses: Vec<String> = case.clauses_in(instance.profile).map(str::to_owned).collect();
     let (mut observed, mut reason) = (None, None);
     let verdict = match outcome {
         Ok(()) => Verdict::Pass,

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use throng_spec::Profile;
+
 use super::{BROKEN, CONFORMS, Exit, UNREACHABLE, USAGE, nodes, reach, unreachable, usage};
 use crate::cli::{LatencyArgs, TransportArg, combos};
 use crate::context::Context;
@@ -14,7 +16,7 @@ use crate::run::Run;
 pub fn latency(args: &LatencyArgs) -> Exit {
     let nodes = nodes(&args.target).map_err(usage)?;
     let mut json = Output::of(args.json.as_ref()).map_err(usage)?;
-    let capabilities = reach(&nodes).map_err(unreachable)?;
+    let capabilities = reach(&nodes, Profile::Throng).map_err(unreachable)?;
     let wanted = combos(args.protocol, TransportArg::Websocket);
     let Some(combo) = wanted.into_iter().find(|combo| capabilities.speaks(*combo)) else {
         return Err((USAGE, "the target does not speak this protocol over WebSocket".to_owned()));

@@ -7,14 +7,16 @@ use serde_json::json;
 use super::{CONFORMS, Exit, USAGE};
 use crate::case::Case;
 use crate::cases;
-use crate::cli::ListArgs;
+use crate::cli::{ListArgs, ProfileArg};
 use crate::output::say;
 use crate::report::quotes;
 use crate::runner::level_name;
 use crate::skips;
 
 pub fn list(args: &ListArgs) -> Exit {
-    let cases = cases::all();
+    let profile = args.profile.map(ProfileArg::profile);
+    let mut cases = cases::all();
+    cases.retain(|case| profile.is_none_or(|profile| case.is_in(profile)));
     if args.coverage {
         return Ok(coverage(&cases));
     }
@@ -26,6 +28,7 @@ pub fn list(args: &ListArgs) -> Exit {
                     "id": case.id,
                     "clauses": case.clauses,
                     "level": level_name(case.level()),
+                    "profile": case.profile_name(),
                     "combos": case.over.iter().map(|combo| combo.to_string()).collect::<Vec<_>>(),
                     "does": case.does,
                     "expects": case.expects,
@@ -36,9 +39,10 @@ pub fn list(args: &ListArgs) -> Exit {
     } else {
         for case in cases {
             say!(
-                "{:<44} {:<6} {:<28} {}",
+                "{:<44} {:<6} {:<8} {:<28} {}",
                 case.id,
                 level_name(case.level()),
+                case.profile_name(),
                 case.clauses.join(" "),
                 case.does
             );
@@ -78,7 +82,7 @@ pub fn explain(id: &str) -> Exit {
         return Err((USAGE, format!("unknown case or clause without a case: {id:?}; see `list`")));
     }
     for case in found {
-        say!("{} ({})", case.id, level_name(case.level()));
+        say!("{} ({}, {})", case.id, level_name(case.level()), case.profile_name());
         let clauses: Vec<String> = case.clauses.iter().map(|&id| id.to_owned()).collect();
         for quote in quotes(&clauses) {
             say!("  {quote}");

@@ -8,6 +8,8 @@ mod run;
 
 use std::path::Path;
 
+use throng_spec::Profile;
+
 use crate::capabilities::Capabilities;
 use crate::cli::{Command, TargetArgs};
 use crate::client::target::Target;
@@ -53,9 +55,9 @@ fn nodes(args: &TargetArgs) -> Result<Vec<Target>, String> {
 }
 
 /// What the nodes offer, all of them reachable: they are one server.
-fn reach(nodes: &[Target]) -> Result<Capabilities, String> {
+fn reach(nodes: &[Target], profile: Profile) -> Result<Capabilities, String> {
     let (first, others) = nodes.split_first().expect("the command line requires a target");
-    let capabilities = probe(first).map_err(|why| format!("{}: {why}", first.origin()))?;
+    let capabilities = probe(first, profile).map_err(|why| format!("{}: {why}", first.origin()))?;
     for node in others {
         node.dial().map_err(|why| format!("{}: {why}", node.origin()))?;
     }

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::{Timestamp, Unit};
+use throng_events::Events;
 
 use super::{Exit, USAGE, nodes, reach, read, usage};
 use crate::abuse;
 use crate::capabilities::{Capabilities, Capability};
 use crate::cases;
-use crate::cli::{LevelArg, RunArgs, combos};
+use crate::cli::{LevelArg, ProfileArg, RunArgs, combos};
 use crate::demands::{self, Demands};
 use crate::known::Known;
 use crate::output::{Output, complain, say};
@@ -22,7 +23,10 @@ use crate::runner::{self, Instance, Report, Selection, Settings, Verdict};
 
 pub fn run(args: &RunArgs) -> Exit {
     let known = read_known(args.known_failing.as_deref())?;
+    let profile = args.profile.profile();
+    let events = read_events(args).map_err(usage)?;
     let selection = Selection {
+        profile,
         filters: args.filter.clone(),
         level: args.level.level(),
         combos: combos(args.protocol, args.transport),
@@ -42,7 +46,7 @@ pub fn run(args: &RunArgs) -> Exit {
     let seed = args.seed.unwrap_or_else(seed_of_the_clock);
     let target = args.target.target.join(",");
     let start = Instant::now();
-    let reached = reach(&nodes);
+    let reached = reach(&nodes, profile);
     let (capabilities, unreachable) = match reached {
         Ok(capabilities) => (capabilities, None),
         Err(why) => (Capabilities::default(), Some(why)),
@@ -68,6 +72,8 @@ pub fn run(args: &RunArgs) -> Exit {
         run.wait = Duration::from_secs_f64(args.wait);
         run.scripts = Some(args.scripts.clone());
         run.abuse = plan;
+        run.profile = profile;
+        run.events = events.map(Arc::new);
         let settings = Settings {
             jobs: args.jobs as usize,
             timeout: Duration::from_secs(args.timeout),
@@ -83,6 +89,7 @@ pub fn run(args: &RunArgs) -> Exit {
     let summary = Summary {
         target: &target,
         selection: &selection,
+        profile,
         seed,
         finished: &finished,
         duration_ms: start.elapsed().as_millis() as u64,
@@ -128,6 +135,13 @@ fn selected(args: &RunArgs) -> String {
 fn finished() -> String {
     let now = Timestamp::now().round(Unit::Second);
     now.map_or_else(|_| String::new(), |now| now.to_string())
+}
+
+fn read_events(args: &RunArgs) -> Result<Option<Events>, String> {
+    if args.events.is_some() && args.profile != ProfileArg::Upstream {
+        return Err("--events goes with --profile upstream: Throng's events are known".to_owned());
+    }
+    args.events.as_deref().map(Events::read).transpose().map_err(|why| why.to_string())
 }
 
 fn demands(args: &RunArgs) -> Result<Demands, String> {

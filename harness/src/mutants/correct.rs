@@ -114,6 +114,7 @@ fn run_those(run: &std::sync::Arc<crate::run::Run>, are: impl Fn(&Case) -> bool)
 
 fn selection() -> Selection {
     Selection {
+        profile: Profile::Throng,
         filters: Vec::new(),
         level: throng_spec::Level::May,
         combos: vec![E4W, E4P, E3W, E3P],

@@ -119,7 +119,7 @@ pub fn serve(
 pub fn probed(kind: Kind, mutant: Option<&Mutant>) -> Option<Capabilities> {
     let server = start(kind, mutant, 1)?;
     let target = Target::parse(server.urls().first()?, "/socket.io/").ok()?;
-    Some(probe(&target).unwrap_or_default())
+    Some(probe(&target, Profile::Throng).unwrap_or_default())
 }
 
 fn start(kind: Kind, mutant: Option<&Mutant>, nodes: usize) -> Option<Reference> {
@@ -136,7 +136,7 @@ fn start(kind: Kind, mutant: Option<&Mutant>, nodes: usize) -> Option<Reference>
 fn run_against(targets: Vec<Target>, known: Option<&Capabilities>) -> Run {
     let capabilities = match known {
         Some(known) => known.clone(),
-        None => probe(&targets[0]).unwrap_or_default(),
+        None => probe(&targets[0], Profile::Throng).unwrap_or_default(),
     };
     let mut run = Run::new(targets, capabilities, SEED);
     run.cases = SCRIPTS;

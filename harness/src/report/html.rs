@@ -72,7 +72,7 @@ fn outcome(summary: &Summary<'_>) -> Markup {
 }
 
 fn facts(summary: &Summary<'_>) -> Markup {
-    let known = throng_spec::clauses().count();
+    let known = summary.clauses().count();
     let (offered, lacking): (Vec<Capability>, Vec<Capability>) =
         Capability::ALL.into_iter().partition(|it| summary.capabilities.has(*it));
     html! {
@@ -80,6 +80,7 @@ fn facts(summary: &Summary<'_>) -> Markup {
             dt { "Finished" } dd { time datetime=(summary.finished) { (summary.finished) } }
             dt { "Took" } dd { (format!("{:.1} s", summary.duration_ms as f64 / 1_000.0)) }
             dt { "Harness" } dd { "throng-harness " (env!("CARGO_PKG_VERSION")) }
+            dt { "Profile" } dd { (summary.profile.name()) }
             dt { "Selection" } dd { (summary.selection) }
             dt { "Seed" } dd { (summary.seed) }
             dt { "Held to" }
@@ -115,7 +116,7 @@ struct Chapter {
 fn chapters(summary: &Summary<'_>) -> Markup {
     let judged = summary.judged_clauses();
     let mut chapters: BTreeMap<&str, Chapter> = BTreeMap::new();
-    for clause in throng_spec::clauses() {
+    for clause in summary.clauses() {
         let chapter = chapters.entry(clause.file).or_default();
         chapter.clauses += 1;
         chapter.held += usize::from(judged.contains(clause.id));

@@ -23,6 +23,7 @@ pub fn render(summary: &Summary<'_>) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "target": summary.target,
         "selection": summary.selection,
+        "profile": summary.profile.name(),
         "seed": summary.seed,
         "finished": summary.finished,
         "duration_ms": summary.duration_ms,
@@ -41,7 +42,7 @@ pub fn render(summary: &Summary<'_>) -> Value {
             "observed": shortfall.observed,
         })).collect::<Vec<_>>(),
         "clauses_judged": summary.judged_clauses(),
-        "clauses_not_judged": throng_spec::clauses().map(|clause| clause.id)
+        "clauses_not_judged": summary.clauses().map(|clause| clause.id)
             .filter(|id| !summary.judged_clauses().contains(id)).collect::<Vec<_>>(),
         "results": results,
     })

@@ -7,7 +7,10 @@ pub mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use throng_spec::{Clause, Profile};
+
 use crate::capabilities::Capabilities;
+use crate::case::is_judged;
 use crate::commands::{BROKEN, CONFORMS, NOT_JUDGED, SHOULDS_BROKEN, UNREACHABLE};
 use crate::demands::Shortfall;
 use crate::runner::{Report, Verdict};
@@ -17,6 +20,8 @@ pub struct Summary<'a> {
     pub target: &'a str,
     /// Which cases were selected, in words.
     pub selection: &'a str,
+    /// Whose clauses were judged.
+    pub profile: Profile,
     pub seed: u64,
     /// When the run ended, as RFC 3339 in UTC.
     pub finished: &'a str,
@@ -33,6 +38,15 @@ pub struct Summary<'a> {
 impl Summary<'_> {
     pub fn count(&self, verdict: Verdict) -> usize {
         self.reports.iter().filter(|report| report.verdict == verdict).count()
+    }
+
+    /// Clauses that the target owes, or would owe if it had all that they are about.
+    pub fn clauses(&self) -> impl Iterator<Item = &'static Clause> {
+        let profile = self.profile;
+        throng_spec::clauses().filter(move |clause| {
+            let is_own = profile == Profile::Upstream || clause.prefix() != "EVT";
+            is_own && is_judged(clause.id, profile)
+        })
     }
 
     /// Clauses that a case judged.

@@ -1,5 +1,7 @@
 //! Plain lines, for terminals and CI logs.
 
+use throng_spec::Clause;
+
 use super::{Summary, quotes_of};
 use crate::demands::Shortfall;
 use crate::runner::{Report, Verdict};
@@ -79,7 +81,7 @@ pub fn closing(summary: &Summary<'_>) -> String {
 /// What the target was not held to: clauses without a judged case, and why cases were left out.
 fn not_held(summary: &Summary<'_>) -> String {
     let judged = summary.judged_clauses();
-    let all: Vec<&throng_spec::Clause> = throng_spec::clauses().collect();
+    let all: Vec<&Clause> = summary.clauses().collect();
     let open = all.iter().filter(|clause| !judged.contains(clause.id));
     let without_case = open.clone().filter(|clause| skips::reason(clause.id).is_some()).count();
     let left_out = open.count() - without_case;

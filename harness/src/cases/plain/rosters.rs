@@ -125,6 +125,11 @@ fn disconnect(context: &Context) -> Outcome {
 fn close(context: &Context) -> Outcome {
     ends(context, |guest| {
         guest.socket.close_transport();
+        if guest.socket.transport() == Transport::Websocket {
+            // A client ends TCP once its close frame is answered.
+            guest.socket.wait_end(CLOSES);
+            guest.socket.hang_up();
+        }
         Ok(())
     })
 }

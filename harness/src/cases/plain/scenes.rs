@@ -45,7 +45,11 @@ pub fn reaches(
 ) -> Result<String, Stop> {
     let text = says(context, sender, room)?;
     for (index, member) in members.iter().enumerate() {
-        arrives(clause, &format!("member {index}"), member, &text)?;
+        let delivered = arrives(clause, &format!("member {index}"), member, &text)?;
+        let named = (delivered.room.as_deref(), delivered.sender.as_deref());
+        let fits = named.0.is_none_or(|of| of == room) && named.1.is_none_or(|of| of == sender.id);
+        let expected = format!("EVT-12: room {room:?} and sender {:?}", sender.id);
+        require(fits, &expected, || format!("{named:?}"))?;
     }
     comes_once(members, &text)?;
     Ok(text)
