@@ -40,8 +40,9 @@ impl Case {
         match profile {
             // Throng's own rooms are those of chapters 4 and 5.
             Profile::Throng => !self.needs.contains(&Need::Events),
+            // What a case is about comes first among its clauses.
             Profile::Upstream => {
-                self.clauses_in(profile).next().is_some()
+                self.clauses.first().is_some_and(|clause| is_judged(clause, profile))
                     && !self.needs.iter().any(|need| OF_THRONG.contains(need))
             }
         }

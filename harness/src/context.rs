@@ -274,7 +274,9 @@ impl Context {
     pub fn poller_with(&self, more: &str) -> Result<Poller, ClientError> {
         let path = self.path(&format!("EIO={}&transport=polling{more}", self.eio()));
         let rest = Rest { target: self.target().clone(), log: self.log.clone() };
-        Poller::open(rest, self.combo.protocol, &path)
+        let mut poller = Poller::open(rest, self.combo.protocol, &path)?;
+        poller.may_send_last = !self.judges("EIO-93");
+        Ok(poller)
     }
 
     /// A polling session of the user.

@@ -11,7 +11,7 @@ use crate::client::poller::{Poller, is_message};
 use crate::client::socket::Socket;
 use crate::client::websocket::{CloseFrame, RawSocket};
 use crate::context::Context;
-use crate::outcome::{Outcome, equal, fail, require};
+use crate::outcome::{Outcome, fail, require};
 
 /// How long a case waits for the server to close a session.
 pub const CLOSES: Duration = Duration::from_secs(3);
@@ -53,9 +53,41 @@ pub fn stays_open(what: &str, socket: &Socket) -> Outcome {
     nothing(what, socket.ending())
 }
 
+/// How many polls may still be answered with what was queued, where EIO-93 is not judged.
+const LAST_POLLS_MAX: usize = 3;
+
 /// The `sid` of this session is unknown now.
 pub fn is_gone(poller: &Poller) -> Outcome {
-    refused(&poller.get()?, UNKNOWN_SID)
+    let mut answer = poller.get()?;
+    for _ in 0..LAST_POLLS_MAX {
+        if !poller.may_send_last || answer.status != 200 {
+            break;
+        }
+        let last = kinds(&poller.packets(answer)?);
+        require(
+            !last.contains(&Kind::Ping),
+            "the end of the session, or what it ends with",
+            || format!("{last:?}"),
+        )?;
+        answer = poller.get()?;
+        if last.last() == Some(&Kind::Close) {
+            break;
+        }
+    }
+    refused(&answer, UNKNOWN_SID)
+}
+
+/// How long the server may take to close a session: where no code says why, it must not be for its silence.
+fn close_wait(context: &Context) -> Duration {
+    let is_judged = context.judges("EIO-94");
+    if is_judged { CLOSES } else { CLOSES.min(context.capabilities().silence_bound().mul_f64(0.6)) }
+}
+
+/// Whether a session may be closed with this code. Those of RFC 6455 are everybody's, those of 8.2 Throng's.
+pub fn code_fits(context: &Context, observed: u16, code: u16) -> bool {
+    const OF_RFC_6455: [u16; 3] = [1002, 1007, 1009];
+    let is_judged = OF_RFC_6455.contains(&code) || context.judges("EIO-94");
+    observed == code || !is_judged
 }
 
 /// The server closes the WebSocket within `wait`, in a way that `fits`.
@@ -73,9 +105,14 @@ pub fn closes(
 }
 
 /// The server closes the WebSocket with this code.
-pub fn closes_with(socket: &mut RawSocket, code: u16, wait: Duration) -> Outcome {
+pub fn closes_with(
+    context: &Context,
+    socket: &mut RawSocket,
+    code: u16,
+    wait: Duration,
+) -> Outcome {
     let expected = format!("a close frame with code {code}");
-    closes(socket, &expected, wait, |close| close.code == code)
+    closes(socket, &expected, wait, |close| code_fits(context, close.code, code))
 }
 
 /// The server ends TCP within `wait`, after its close frame.
@@ -93,7 +130,7 @@ pub fn closes_after(
 ) -> Outcome {
     let (mut socket, _) = context.connected_websocket()?;
     act(&mut socket)?;
-    closes_with(&mut socket, code, CLOSES)
+    closes_with(context, &mut socket, code, close_wait(context))
 }
 
 /// A new session, connected or not, ends after this text in an Engine.IO message: a WebSocket with
@@ -107,7 +144,7 @@ pub fn dies_of(context: &Context, text: &str, is_connected: bool) -> Outcome {
                 false => context.bare_websocket()?,
             };
             socket.send(&format!("4{text}"))?;
-            closes_with(&mut socket, 1008, CLOSES)
+            closes_with(context, &mut socket, 1008, close_wait(context))
         }
         Transport::Polling => {
             let poller = context.poller()?;
@@ -126,8 +163,14 @@ pub fn ends_with(context: &Context, socket: &Socket, code: u16) -> Outcome {
     match (context.combo.transport, socket.wait_end(CLOSES)) {
         (_, None) => fail("the session is closed", "it stays open"),
         (Transport::Polling, Some(_)) => Ok(()),
-        (Transport::Websocket, Some(ending)) => equal("the close code", &ending.code, &code),
+        (Transport::Websocket, Some(ending)) => code_is(context, ending.code, code),
     }
+}
+
+pub fn code_is(context: &Context, observed: u16, code: u16) -> Outcome {
+    require(code_fits(context, observed, code), &format!("the close code {code}"), || {
+        observed.to_string()
+    })
 }
 
 pub fn kinds(packets: &[Packet]) -> Vec<Kind> {

@@ -63,7 +63,7 @@ fn lingering(context: &Context) -> Outcome {
     let socket = context.socket()?;
     socket.disconnect()?;
     match socket.wait_end(connect_timeout(context)) {
-        Some(ending) => equal("the close code", &ending.code, &4003),
+        Some(ending) => code_is(context, ending.code, 4003),
         None => outlives_connect_timeout(context),
     }
 }

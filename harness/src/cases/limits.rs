@@ -141,7 +141,7 @@ fn close_is_prompt(context: &Context) -> Outcome {
     context.step("answers the close frame");
     let (mut socket, _) = context.connected_websocket()?;
     socket.send("x")?;
-    closes_with(&mut socket, 1008, Duration::from_secs(2))?;
+    closes_with(context, &mut socket, 1008, Duration::from_secs(2))?;
     // The close frame has been answered; the connection must end.
     tcp_ends(&mut socket, Duration::from_millis(1_500))?;
     context.step("does not answer it");

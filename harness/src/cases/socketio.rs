@@ -7,7 +7,7 @@ cases! {
     malformed "sio.malformed" ["SIO-5", "SIO-6", "SIO-2", "LIM-45"] over EVERY needs NOTHING
         does "sends packets that are empty, of unknown type, with bad JSON, or with text after the JSON"
         expects "the session is closed: code 1008 on WebSocket, close packet or unknown sid by polling";
-    wrong_payloads "sio.wrong-payloads" ["SIO-7", "SIO-8", "SIO-9", "SIO-6"] over EVERY needs NOTHING
+    wrong_payloads "sio.wrong-payloads" ["SIO-7", "SIO-8", "SIO-9", "SIO-6", "SIO-70"] over EVERY needs NOTHING
         does "sends an EVENT without name or array, an ACK without array, a DISCONNECT with payload"
         expects "the session is closed for each";
     bad_connect "sio.bad-connect" ["SIO-9"] over EIO4 needs NOTHING
@@ -19,10 +19,10 @@ cases! {
     big_ack_id "sio.big-ack-id" ["SIO-11"] over EVERY needs NOTHING
         does "sends an ack id with 25 digits"
         expects "the session is closed";
-    ack_ids "sio.ack-ids" ["SIO-11", "SIO-40"] over EVERY needs APPLICATION
+    ack_ids "sio.ack-ids" ["SIO-40", "SIO-11"] over EVERY needs APPLICATION
         does "requests acks with the ids 0, 1, 4294967296 and 9007199254740991"
         expects "each is acknowledged with its id";
-    eio3_connect "sio.eio3-connect" ["SIO-12", "SIO-13"] over EIO3 needs NOTHING
+    eio3_connect "sio.eio3-connect" ["SIO-12", "SIO-13", "SIO-23"] over EIO3 needs NOTHING
         does "opens a session"
         expects "40 directly after the open packet, without payload";
     connect "sio.connect" ["SIO-14", "SIO-22"] over EIO4 needs NOTHING
@@ -61,8 +61,12 @@ fn malformed(context: &Context) -> Outcome {
 }
 
 fn wrong_payloads(context: &Context) -> Outcome {
-    for text in ["2", "2[]", "2\"a\"", "2[{}]", "2[null]", "31{}", "31", "1{}", "1[\"x\"]"] {
+    for text in ["2[]", "2\"a\"", "2[{}]", "2[null]", "31{}", "1{}", "1[\"x\"]"] {
         dies_of(context, text, true)?;
+    }
+    if context.judges("SIO-70") {
+        dies_of(context, "2", true)?;
+        dies_of(context, "31", true)?;
     }
     Ok(())
 }
@@ -107,8 +111,12 @@ fn eio3_connect(context: &Context) -> Outcome {
     match context.combo.transport {
         Transport::Polling => {
             let poller = context.poller()?;
-            let first = texts(&poller.first);
-            equal("the packets after the open packet", &first, &vec!["40".to_owned()])
+            let mut first = texts(&poller.first);
+            if first.is_empty() && !context.judges("SIO-23") {
+                first = texts(&poller.poll()?);
+            }
+            // Packets of the application may follow.
+            equal("the packet after the open packet", &first.first(), &Some(&"40".to_owned()))
         }
         // The helper fails unless 40 is the second frame.
         Transport::Websocket => context.bare_websocket().map(|_| ()).map_err(Into::into),
@@ -154,7 +162,7 @@ fn connects_in_time(context: &Context) -> Outcome {
             Ok(_) | Err(ClientError::Timeout(_)) => {}
             Err(_) => {
                 let code = socket.closed().map_or(1006, |close| close.code);
-                return equal("the close code", &code, &4003);
+                return code_is(context, code, 4003);
             }
         }
     }
@@ -171,7 +179,8 @@ fn second_connect(context: &Context) -> Outcome {
     // By polling the POST itself may be refused.
     let _ = socket.send_message("0");
     if let Some(ending) = socket.wait_end(Duration::from_millis(700)) {
-        let wanted = context.combo.transport == Transport::Polling || ending.code == 1008;
+        let is_polling = context.combo.transport == Transport::Polling;
+        let wanted = is_polling || code_fits(context, ending.code, 1008);
         return require(wanted, "code 1008", || format!("{ending:?}"));
     }
     let again = socket

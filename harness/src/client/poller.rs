@@ -18,6 +18,8 @@ pub struct Poller {
     pub first: Vec<Packet>,
     pub protocol: Protocol,
     pub rest: Rest,
+    /// After its end, polls may still be answered with what was queued.
+    pub may_send_last: bool,
 }
 
 impl Poller {
@@ -30,7 +32,8 @@ impl Poller {
             Some(Packet { kind: Kind::Open, data: Data::Text(json) }) => Open::parse(&json)?,
             other => return Err(ClientError::Protocol(format!("the first packet is {other:?}"))),
         };
-        Ok(Poller { sid: open.sid.clone(), open, first: packets.collect(), protocol, rest })
+        let (sid, first) = (open.sid.clone(), packets.collect());
+        Ok(Poller { sid, open, first, protocol, rest, may_send_last: false })
     }
 
     /// The id of the session, which goes on.
