@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use throng_reference::Mutant;
+use throng_spec::Profile;
 
 use super::Effort;
 use super::server::{Kind, serve};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use throng_reference::{Defect, Limits, Mutant, Options, Reference};
+use throng_spec::Profile;
 
 use crate::abuse::plan::Plan;
 use crate::capabilities::{Capabilities, Capability};
