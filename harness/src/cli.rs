@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use throng_codec::engine::Protocol;
 use throng_spec::{Level, Profile};
 
@@ -53,6 +54,10 @@ pub enum Command {
     Mutants(MutantsArgs),
     /// Start the reference server, correct or with one thing wrong
     Reference(ReferenceArgs),
+    /// Print the completions of a shell
+    Completions { shell: Shell },
+    /// Write the manual pages, one per command, into a directory
+    Man { dir: PathBuf },
 }
 
 #[derive(Args)]

@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::arrivals::Arrivals;
 use crate::payload::Payload;
@@ -33,6 +34,10 @@ enum Command {
     Merge(MergeArgs),
     /// Draw one or more reports on one page.
     Report(ReportArgs),
+    /// Print the completions of a shell.
+    Completions { shell: Shell },
+    /// Write the manual pages, one per command, into a directory.
+    Man { dir: PathBuf },
 }
 
 #[derive(Args)]
@@ -280,8 +285,24 @@ impl Cli {
             Command::Compare(args) => compare_command(&args),
             Command::Merge(args) => merge_command(&args),
             Command::Report(args) => report_command(&args),
+            Command::Completions { shell } => completions(shell),
+            Command::Man { dir } => man(&dir),
         }
     }
+}
+
+fn completions(shell: Shell) -> anyhow::Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "throng-loadgen", &mut script);
+    std::io::stdout().write_all(&script).context("standard output")?;
+    Ok(0)
+}
+
+fn man(dir: &Path) -> anyhow::Result<u8> {
+    std::fs::create_dir_all(dir)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
+        .with_context(|| dir.display().to_string())?;
+    Ok(0)
 }
 
 fn run_command(args: RunArgs) -> anyhow::Result<u8> {

@@ -5,6 +5,7 @@ mod list;
 mod mutants;
 mod replay;
 mod run;
+mod shell;
 
 use std::path::Path;
 
@@ -32,6 +33,8 @@ pub fn execute(command: Command) -> u8 {
         Command::Latency(args) => latency::latency(&args),
         Command::Mutants(args) => mutants::mutants(&args),
         Command::Reference(args) => mutants::reference(&args),
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { dir } => shell::man(&dir),
     };
     outcome.unwrap_or_else(|(code, why)| {
         complain(why);
