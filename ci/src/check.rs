@@ -37,12 +37,29 @@ const CHECKS: &[Check] = &[
 /// Those that compile.
 const COMPILING: &[Check] = &[
     ("clippy", || passed(finish(through_clippy(CLIPPY)))),
+    // Behind it too: the index has what it needs then.
+    ("packages", || passed(run("cargo", PACKAGES, "."))),
     // Behind clippy, which makes the metadata of all packages that it needs.
     ("links in rustdoc", || passed(finish(through_clippy(RUSTDOC)))),
 ];
 
 /// What `cargo clippy --workspace --all-targets -- -D warnings` runs.
 const CLIPPY: &[&str] = &["check", "--workspace", "--all-targets"];
+/// The tools are products of their own: they can be published.
+const PACKAGES: &[&str] = &[
+    "package",
+    "--offline",
+    "--allow-dirty",
+    "--no-verify",
+    "--quiet",
+    "--package=throng-spec",
+    "--package=throng-codec",
+    "--package=throng-events",
+    "--package=throng-reference",
+    "--package=throng-harness",
+    "--package=throng-loadgen",
+];
+
 /// How `cargo clippy` hands `-D warnings` on.
 const CLIPPY_ARGS: &str = "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__";
 

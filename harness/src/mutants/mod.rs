@@ -9,7 +9,7 @@
 //! | [`server`] | reference servers to run against: one node, two, with default limits, in a process of their own |
 //! | [`trial`] | one mutant, and what failed because of it |
 //! | [`correct`] | what passes on the correct server |
-//! | [`attempt`] | the cases against one mutant |
+//! | [`mod@attempt`] | the cases against one mutant |
 //! | [`matrix`], [`page`] | clause by mutant, as figures and as a page |
 
 pub mod attempt;
