@@ -1,6 +1,7 @@
 //! What a running case works with.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub struct Context {
     needs_fresh_users: bool,
     /// The case is about changes of avatars.
     changes_avatars: bool,
+    /// The case has killed or started a node.
+    has_commanded: AtomicBool,
     /// The sessions of users that the case has opened, with their names in the transcript.
     sessions: Mutex<Vec<(String, User, Arc<Shared>)>>,
     /// What goes back when the case is over.
@@ -106,6 +109,7 @@ impl Context {
             steps: Arc::default(),
             needs_fresh_users: false,
             changes_avatars: false,
+            has_commanded: AtomicBool::new(false),
             sessions: Mutex::default(),
             borrowed: Mutex::default(),
         }
@@ -143,6 +147,7 @@ impl Context {
             return Err(Stop::Error("--node-command was not given".to_owned()));
         };
         self.log.note(format!("{what} {node}"));
+        self.has_commanded.store(true, Ordering::Relaxed);
         switch(what, node).map_err(Stop::Error)
     }
 
@@ -360,7 +365,7 @@ impl Context {
         let known = Known {
             users: &self.run.users(),
             is_avatar_fixed: !self.changes_avatars,
-            is_version_unique: self.nodes() == 1 && self.run.node_switch.is_none(),
+            is_version_unique: self.nodes() == 1 && !self.has_commanded.load(Ordering::Relaxed),
         };
         invariants::check(&received, &known)
     }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use throng_harness::mutants::correct::{try_abuse_of_correct, try_two_correct_nodes};
+use throng_harness::mutants::correct::{
+    try_abuse_of_correct, try_restarts_of_correct, try_two_correct_nodes,
+};
 use throng_harness::mutants::trial::Trial;
 use throng_harness::mutants::{Effort, try_all};
 use throng_harness::runner::Verdict;
@@ -35,6 +37,16 @@ fn two_correct_nodes_pass_the_cases_about_nodes() {
     let reports = try_two_correct_nodes();
     let names: Vec<&str> = reports.iter().map(|report| report.case.as_ref()).collect();
     assert!(names.contains(&"prop.nodes") && names.contains(&"nodes.presence"), "{names:?}");
+    for report in &reports {
+        let is_passed = matches!(report.verdict, Verdict::Pass);
+        assert!(is_passed, "{}: {}: {:?}", report.name, report.expected, report.observed);
+    }
+}
+
+#[test]
+fn a_correct_server_passes_the_cases_about_restarts() {
+    let reports = try_restarts_of_correct();
+    assert!(reports.len() >= 6, "{} cases", reports.len());
     for report in &reports {
         let is_passed = matches!(report.verdict, Verdict::Pass);
         assert!(is_passed, "{}: {}: {:?}", report.name, report.expected, report.observed);

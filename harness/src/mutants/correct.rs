@@ -107,6 +107,12 @@ pub fn try_two_correct_nodes() -> Vec<Report> {
     run_those(&server.run, |case| case.needs.contains(&Need::Nodes))
 }
 
+/// Runs the cases about restarts against a server without a defect.
+pub fn try_restarts_of_correct() -> Vec<Report> {
+    let Some(server) = serve(Kind::OneNode, None, None, Path::new("")) else { return Vec::new() };
+    run_those(&server.run, |case| case.needs.contains(&Need::Restart))
+}
+
 fn run_those(run: &std::sync::Arc<crate::run::Run>, are: impl Fn(&Case) -> bool) -> Vec<Report> {
     let cases: Vec<&'static Case> = cases::all().into_iter().filter(|case| are(case)).collect();
     let settings = Settings { keep_going: true, ..settings() };
