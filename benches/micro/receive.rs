@@ -9,6 +9,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use throng_loadgen::clock::now_ns;
 use throng_loadgen::credentials::Credentials;
+use throng_loadgen::dialect::Dialect;
 use throng_loadgen::frame;
 use throng_loadgen::plan::Plan;
 use throng_loadgen::scenario::{Protocol, Scenario};
@@ -28,7 +29,8 @@ fn shared(protocol: Protocol, clients: usize) -> Shared {
     let scenario =
         Scenario { protocol, clients, publishers: usize::from(PUBLISHERS), ..Scenario::default() };
     let plan = Plan::new(&scenario, usize::MAX);
-    let shared = Shared::new(scenario, Vec::new(), plan, Credentials::default(), RUN);
+    let dialect = Dialect::new(&scenario).expect("no file is read");
+    let shared = Shared::new(scenario, Vec::new(), plan, (dialect, Credentials::default()), RUN);
     shared.times.measure_ns.store(1, Ordering::Relaxed);
     shared.times.end_ns.store(u64::MAX, Ordering::Relaxed);
     shared

@@ -13,7 +13,9 @@ use crate::payload::Payload;
 use crate::report::{Report, SCHEMA};
 use crate::run::{self, Interrupt};
 use crate::samples::METRICS;
-use crate::scenario::{Completion, Mode, Presence, Protocol, RoomSizes, Scenario, Transport};
+use crate::scenario::{
+    Completion, EventsSource, Mode, Presence, Preset, Protocol, RoomSizes, Scenario, Transport,
+};
 use crate::slo::Slo;
 use crate::{compare, hgrm, html, merge, outputs, repetitions, summary, usage, verdict};
 
@@ -103,13 +105,27 @@ struct ScenarioArgs {
     /// Title of the report.
     #[arg(long)]
     name: Option<String>,
+    /// Keys to begin with, for one kind of server; the scenario file and flags win.
+    #[arg(long)]
+    preset: Option<Preset>,
     /// What the server speaks.
     #[arg(long)]
     protocol: Option<Protocol>,
+    /// Events file (TOML): how a Socket.IO server names joins, leaves, messages and rosters.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// What a room is called where it has a name [default: room-{number}, Phoenix: room:{number}, Pusher:
+    /// private-room-{number}].
+    #[arg(long)]
+    room_name: Option<String>,
+    /// Whether a publisher receives its own messages [default: true, Pusher: false].
+    #[arg(long, value_name = "true|false")]
+    echo: Option<bool>,
     /// How clients connect.
     #[arg(long)]
     transport: Option<Transport>,
-    /// Path of the engine or raw WebSocket [default: /socket.io/, raw: /].
+    /// Path of the engine or WebSocket [default: that of the target; /socket.io/, raw: /, Phoenix:
+    /// /socket/websocket, Centrifugo: /connection/websocket].
     #[arg(long)]
     path: Option<String>,
     /// Users to register through the REST API of a Throng; 0: anonymous [default: as many as the
@@ -240,6 +256,9 @@ struct AccessArgs {
     /// Claims of those tokens [default: {"sub":"{user}"}; `iat` and `exp` are added].
     #[arg(long, value_name = "JSON", value_parser = json)]
     jwt_claims: Option<serde_json::Value>,
+    /// File with KEY:SECRET of a Pusher application, which signs subscriptions.
+    #[arg(long, value_name = "FILE")]
+    pusher_secret_file: Option<PathBuf>,
     /// PEM file with the authorities to trust instead of the system's.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -260,6 +279,7 @@ impl AccessArgs {
         }
         set(&mut access.query, self.query.map(Some));
         set(&mut access.auth, self.auth.map(Some));
+        set(&mut access.pusher_secret_file, self.pusher_secret_file.map(Some));
         set(&mut access.ca, self.ca.map(Some));
         access.insecure |= self.insecure;
         set(&mut scenario.users.jwt_secret_file, self.jwt_secret_file.map(Some));
@@ -408,15 +428,15 @@ fn set<T>(slot: &mut T, value: Option<T>) {
 }
 
 fn scenario(args: ScenarioArgs) -> anyhow::Result<Scenario> {
-    let mut scenario = match &args.scenario {
-        Some(path) => Scenario::from_file(path)?,
-        None => Scenario::default(),
-    };
+    let mut scenario = Scenario::read(args.preset, args.scenario.as_deref())?;
     if !args.targets.is_empty() {
         scenario.targets = args.targets;
     }
     set(&mut scenario.name, args.name);
     set(&mut scenario.protocol, args.protocol);
+    set(&mut scenario.events, args.events.map(|file| Some(EventsSource::File(file))));
+    set(&mut scenario.room_name, args.room_name.map(Some));
+    set(&mut scenario.echo, args.echo.map(Some));
     set(&mut scenario.transport, args.transport);
     set(&mut scenario.path, args.path.map(Some));
     set(&mut scenario.users.register, args.users.map(Some));

@@ -14,6 +14,7 @@ use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
 
 use crate::clock::now_ns;
 use crate::context::Context;
+use crate::dialect::Dialect;
 use crate::ended::Ended;
 use crate::plan::Seat;
 use crate::readiness::Ready;
@@ -135,9 +136,10 @@ impl Client {
     }
 
     /// What the server has to answer for the client to go on.
-    pub fn awaited(&self, state: State) -> &'static str {
+    pub fn awaited(&self, state: State, dialect: &Dialect) -> &'static str {
         match &*self.tls.borrow() {
             Some(tls) if tls.is_handshaking() => "the TLS handshake",
+            _ if state == State::ExpectConnect => dialect.greeting(),
             _ => state.awaited(),
         }
     }
@@ -188,10 +190,15 @@ impl Client {
         stream: TcpStream,
         tls: Option<Tls>,
     ) -> Ended {
+        let is_sealed = tls.is_some();
         *self.tls.borrow_mut() = tls;
         self.attach(stream.as_raw_fd());
         *self.stream.borrow_mut() = Some(stream);
         self.flush(context, &mut self.session.borrow_mut());
+        if is_sealed {
+            // A server without TLS may have spoken first: the edge came with that of the connection.
+            read(context, self, READ_BYTES, true);
+        }
         self.ending().await
     }
 

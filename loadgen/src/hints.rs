@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-const HINTS: [(&[&str], &str); 5] = [
+const HINTS: [(&[&str], &str); 6] = [
     (
         &["refused: join unauthenticated", "login demanded", "refused: http 401"],
         "the server wants to know its users: --users N registers some with a Throng, --tokens FILE and \
@@ -19,6 +19,10 @@ const HINTS: [(&[&str], &str); 5] = [
     (
         &["refused: http 404"],
         "the server has nothing at this path: --path gives another, --protocol and --preset another protocol",
+    ),
+    (
+        &["timeout: the join"],
+        "the server may call its events otherwise: --events FILE names them, --preset NAME is another protocol",
     ),
     (
         &["tls: "],

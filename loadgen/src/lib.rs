@@ -35,6 +35,7 @@ mod life;
 mod polling;
 mod publish;
 
+pub mod dialect;
 pub mod session;
 pub mod shared;
 

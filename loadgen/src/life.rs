@@ -249,13 +249,26 @@ fn engine_path(context: &Context, seat: &Seat, transport: &str) -> String {
         }
         Protocol::Eio3 => with_engine(path, 3, transport),
         Protocol::Eio4 => with_engine(path, 4, transport),
+        Protocol::Phoenix => with_version(path, "vsn=2.0.0"),
+        Protocol::Pusher => with_version(path, "protocol=7&client=throng-loadgen&version=1"),
+        Protocol::Centrifugo => path.to_owned(),
     };
     context.shared.credentials.with_query(path, seat)
 }
 
 fn with_engine(path: &str, version: u8, transport: &str) -> String {
+    with_query(path, &format!("EIO={version}&transport={transport}"))
+}
+
+/// Adds the version of a protocol, unless the path names one.
+fn with_version(path: &str, version: &str) -> String {
+    let key = version.split_inclusive('=').next().unwrap_or_default();
+    if path.contains(key) { path.to_owned() } else { with_query(path, version) }
+}
+
+fn with_query(path: &str, query: &str) -> String {
     let separator = if path.contains('?') { '&' } else { '?' };
-    format!("{path}{separator}EIO={version}&transport={transport}")
+    format!("{path}{separator}{query}")
 }
 
 /// A socket that connects, not waited for.

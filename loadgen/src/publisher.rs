@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
-use crate::scenario::Protocol;
+use crate::dialect::Form;
 use crate::shared::Shared;
 use crate::stamp::{self, Stamp};
 
@@ -31,33 +31,21 @@ impl Publisher {
         &mut self,
         shared: &Shared,
         intended_ns: u64,
-        ack: Option<u32>,
+        (form, id): (&Form, Option<u32>),
         out: &mut Vec<u8>,
     ) -> u32 {
         let counter = &shared.rooms[usize::from(self.room)].published[usize::from(self.index)];
         // This thread alone publishes for this index; others only read.
         let n = counter.fetch_add(1, Ordering::AcqRel);
         let size = shared.scenario.payload.sample(&mut self.rng);
-        out.clear();
-        let is_raw = shared.scenario.protocol == Protocol::Raw;
-        if !is_raw {
-            out.extend_from_slice(b"42");
-            if let Some(id) = ack {
-                out.extend_from_slice(id.to_string().as_bytes());
-            }
-            out.extend_from_slice(b"[\"message\",{\"msg\":\"");
-        }
-        let start = out.len();
-        out.resize(start + size, b'.');
         let stamp =
             Stamp { run: shared.run, room: self.room, publisher: self.index, n, intended_ns };
-        stamp.write(&mut out[start..start + stamp::LEN]);
-        if !is_raw {
-            let room = shared.room_numbers[usize::from(self.room)];
-            out.extend_from_slice(b"\",\"img\":\"\",\"roomid\":");
-            out.extend_from_slice(room.to_string().as_bytes());
-            out.extend_from_slice(b",\"time\":\"\"}]");
-        }
+        out.clear();
+        form.write(out, id, |out| {
+            let start = out.len();
+            out.resize(start + size, b'.');
+            stamp.write(&mut out[start..start + stamp::LEN]);
+        });
         n
     }
 

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use crate::clock::{nanos, now_ns, seconds};
 use crate::credentials::Credentials;
+use crate::dialect::Dialect;
 use crate::live::Live;
 use crate::plan::Plan;
 use crate::proc;
@@ -80,10 +81,12 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     let needs_tls = targets.iter().any(|target| target.is_tls) || metrics.starts_with("https://");
     let trust = || Trust::new(access.ca.as_deref(), access.insecure);
     let trust = needs_tls.then(trust).transpose()?;
+    let dialect = Dialect::new(&scenario)?;
+    dialect.check(&scenario)?;
     let rest = Rest::new(&targets[0], trust.as_ref());
     let tokens = users::of_scenario(&scenario, &rest).context("get users")?;
     let rooms = rest.rooms_for(&scenario, &tokens);
-    let credentials = Credentials::new(tokens, access.clone(), "api_token");
+    let credentials = Credentials::new(tokens, access.clone(), dialect.token_member());
     let plan = Plan::new(&scenario, credentials.users().unwrap_or(usize::MAX));
     let agent = rest::agent(trust.as_ref());
     let counted_before = counted_deliveries(&scenario, &agent)?;
@@ -92,7 +95,7 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
 
     // Different for every run, on purpose: left-overs of another run must not be taken for ours.
     let run = (now_ns() >> 10) as u16 ^ std::process::id() as u16;
-    let mut shared = Shared::new(scenario, targets, plan, credentials, run);
+    let mut shared = Shared::new(scenario, targets, plan, (dialect, credentials), run);
     shared.trust = trust;
     if let Some(rooms) = rooms {
         shared.room_numbers = rooms;

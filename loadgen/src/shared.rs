@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::clock::SECOND_NS;
 use crate::credentials::Credentials;
+use crate::dialect::Dialect;
 use crate::order::Order;
 use crate::plan::Plan;
 use crate::scenario::Scenario;
@@ -162,6 +163,7 @@ pub struct Shared {
     pub scenario: Scenario,
     pub targets: Vec<Target>,
     pub plan: Plan,
+    pub dialect: Dialect,
     pub credentials: Credentials,
     /// None: no target speaks TLS.
     pub trust: Option<Trust>,
@@ -185,7 +187,7 @@ impl Shared {
         scenario: Scenario,
         targets: Vec<Target>,
         plan: Plan,
-        credentials: Credentials,
+        (dialect, credentials): (Dialect, Credentials),
         run: u16,
     ) -> Self {
         let room_numbers = (scenario.first_room..).take(scenario.rooms).collect();
@@ -199,11 +201,18 @@ impl Shared {
             scenario,
             targets,
             plan,
+            dialect,
             credentials,
             trust: None,
             room_numbers,
             run,
         }
+    }
+
+    /// The name of a room.
+    #[must_use]
+    pub fn room_name(&self, room: u16) -> String {
+        self.scenario.name_of_room(self.room_numbers[usize::from(room)])
     }
 
     #[must_use]

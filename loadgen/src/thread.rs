@@ -208,7 +208,7 @@ fn check_views(context: &Rc<Context>, clients: &[Rc<Client>], record: bool) -> u
     let mut local = context.local.borrow_mut();
     let mut wrong = 0;
     for client in clients {
-        let session = client.session.borrow();
+        let mut session = client.session.borrow_mut();
         for view in session.views(&context.shared) {
             if !view.is_right {
                 wrong += 1;
@@ -281,7 +281,8 @@ fn watch(context: &Rc<Context>, clients: &[Rc<Client>], now_ns: u64) {
         if session.on_the_way_ns.is_some_and(|since_ns| since_ns + timeout_ns < now_ns) {
             session.on_the_way_ns = None;
             let timeout_ms = context.shared.scenario.connect.timeout_ms;
-            client.give_up(Ended::Timeout(client.awaited(session.state), timeout_ms));
+            let awaited = client.awaited(session.state, &context.shared.dialect);
+            client.give_up(Ended::Timeout(awaited, timeout_ms));
         } else if client.is_kept(now_ns) {
             context.local.borrow_mut().stats.error("timeout: close");
             client.cut();

@@ -16,6 +16,8 @@ use crate::scenario::{Scenario, Users};
 const CLIENTS_PER_USER: usize = 10;
 /// Messages per second of one user there, which is half of what a default Throng allows.
 const MESSAGES_PER_USER: f64 = 10.0;
+/// How often a wait is announced.
+const ANNOUNCED: Duration = Duration::from_secs(20);
 /// How long a server has to say whether it wants users.
 const ASKED: Duration = Duration::from_secs(2);
 /// Users registered there at most: what a default Throng allows within a minute is 60.
@@ -82,7 +84,7 @@ struct Registration<'r> {
     done: AtomicUsize,
     /// The last user existed already, as the next will.
     exist: AtomicBool,
-    is_announced: AtomicBool,
+    announced: Mutex<Option<Instant>>,
     until: Instant,
 }
 
@@ -97,7 +99,7 @@ fn register(users: &Users, seed: u64, rest: &Rest) -> anyhow::Result<Vec<String>
         next: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
         exist: AtomicBool::new(false),
-        is_announced: AtomicBool::new(false),
+        announced: Mutex::default(),
         until,
     };
     let work = || -> anyhow::Result<()> {
@@ -156,15 +158,18 @@ impl Registration<'_> {
             "the server limits logins, and {done} of {} users have a token after users.timeout_s",
             self.count
         );
-        if !self.is_announced.swap(true, Ordering::Relaxed) {
+        let now = Instant::now();
+        let mut announced = self.announced.lock().expect("no holder of this lock panics");
+        if announced.is_none_or(|at| now - at >= ANNOUNCED) {
+            *announced = Some(now);
             eprintln!(
                 "throng-loadgen: {done} of {} users have a token; the server asks to wait {} s for more",
                 self.count,
                 pause.as_secs()
             );
         }
+        drop(announced);
         std::thread::sleep(pause);
-        self.is_announced.store(false, Ordering::Relaxed);
         Ok(())
     }
 }

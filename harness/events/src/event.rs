@@ -61,6 +61,11 @@ impl Received {
         self.0.places().contains(&Placeholder::Member)
     }
 
+    /// Whether an event of this name may fit, whatever its arguments.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.0.name.fit(name, &mut Captured::default()).is_some()
+    }
+
     /// What an event has in the places of this one; `None` if it does not fit.
     pub fn fit<'a>(&self, name: &'a str, args: &'a [Value]) -> Option<Captured<'a>> {
         let mut captured = Captured::default();

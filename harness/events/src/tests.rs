@@ -55,6 +55,7 @@ fn what_a_client_receives() {
     let empty = json!(["people", { "room": "red", "people": [] }]);
     assert!(roster.fit_data(&empty).unwrap().members.is_empty());
     assert!(roster.names_room() && events.heard.names_member());
+    assert!(roster.is_named("people") && !roster.is_named("peoples"));
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct Access {
     pub query: Option<String>,
     /// What Socket.IO sends along with CONNECT.
     pub auth: Option<Value>,
+    /// A file with `KEY:SECRET` of a Pusher application, which signs subscriptions.
+    pub pusher_secret_file: Option<PathBuf>,
     /// A PEM file with the authorities that are trusted, instead of the system's.
     pub ca: Option<PathBuf>,
     /// Trust every certificate.

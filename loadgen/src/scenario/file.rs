@@ -18,7 +18,7 @@ pub fn read_table(path: &Path) -> anyhow::Result<toml::Table> {
     Ok(merged)
 }
 
-fn merge_tables(base: &mut toml::Table, over: toml::Table) {
+pub fn merge_tables(base: &mut toml::Table, over: toml::Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
             (Some(toml::Value::Table(base)), toml::Value::Table(over)) => merge_tables(base, over),

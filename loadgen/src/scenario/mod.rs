@@ -2,7 +2,9 @@
 
 mod access;
 mod difference;
+mod events;
 mod file;
+mod preset;
 mod room_sizes;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ use crate::target::Target;
 
 pub use access::Access;
 pub use difference::{NOT_OF_THE_LOAD, OF_ONE_PART, differences};
+pub use events::{EventsSource, MessageNames};
+pub use preset::Preset;
 pub use room_sizes::RoomSizes;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -29,6 +33,12 @@ pub enum Protocol {
     Eio3,
     /// Plain WebSocket: every text message is broadcast to all connections of the path.
     Raw,
+    /// Phoenix channels.
+    Phoenix,
+    /// Centrifugo's client protocol in JSON.
+    Centrifugo,
+    /// Pusher channels with client events.
+    Pusher,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -197,6 +207,13 @@ pub struct Scenario {
     pub path: Option<String>,
     pub users: Users,
     pub access: Access,
+    /// How a Socket.IO server names its events; none: as Throng does.
+    pub events: Option<EventsSource>,
+    pub message: MessageNames,
+    /// What a room is called where it has a name; `{number}` stands for its number.
+    pub room_name: Option<String>,
+    /// Whether a publisher receives its own messages; none: unless the protocol says otherwise.
+    pub echo: Option<bool>,
     pub clients: usize,
     pub rooms: usize,
     pub room_sizes: RoomSizes,
@@ -244,6 +261,10 @@ impl Default for Scenario {
             path: None,
             users: Users::default(),
             access: Access::default(),
+            events: None,
+            message: MessageNames::default(),
+            room_name: None,
+            echo: None,
             clients: 100,
             rooms: 1,
             room_sizes: RoomSizes::Equal,
@@ -278,8 +299,46 @@ impl Scenario {
     /// # Errors
     /// A file cannot be read, is not TOML, or has an unknown key.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
-        let table = file::read_table(path)?;
+        Self::read(None, Some(path))
+    }
+
+    /// The keys of the file over those of the preset.
+    ///
+    /// # Errors
+    /// As [`Scenario::from_file`].
+    pub fn read(preset: Option<Preset>, path: Option<&Path>) -> anyhow::Result<Self> {
+        let mut table = toml::Table::new();
+        if let Some(preset) = preset {
+            table = toml::from_str(preset.text()).context("preset")?;
+        }
+        let Some(path) = path else { return table.try_into().context("preset") };
+        file::merge_tables(&mut table, file::read_table(path)?);
         table.try_into().with_context(|| format!("scenario {}", path.display()))
+    }
+
+    /// The name of the room with this number.
+    #[must_use]
+    pub fn name_of_room(&self, number: u32) -> String {
+        let template = self.room_name.as_deref().unwrap_or(match self.protocol {
+            Protocol::Phoenix => "room:{number}",
+            Protocol::Pusher => "private-room-{number}",
+            Protocol::Raw | Protocol::Eio3 | Protocol::Eio4 | Protocol::Centrifugo => {
+                "room-{number}"
+            }
+        });
+        template.replace("{number}", &number.to_string())
+    }
+
+    /// Whether a publisher receives its own messages.
+    #[must_use]
+    pub fn has_echo(&self) -> bool {
+        self.echo.unwrap_or(self.protocol != Protocol::Pusher)
+    }
+
+    /// Socket.IO, whatever the names of its events.
+    #[must_use]
+    pub fn is_socketio(&self) -> bool {
+        matches!(self.protocol, Protocol::Eio3 | Protocol::Eio4)
     }
 
     /// Seconds from the first due message to the last.
@@ -353,13 +412,19 @@ impl Scenario {
         given.unwrap_or(match self.protocol {
             Protocol::Raw => "/",
             Protocol::Eio3 | Protocol::Eio4 => "/socket.io/",
+            Protocol::Phoenix => "/socket/websocket",
+            Protocol::Centrifugo => "/connection/websocket",
+            Protocol::Pusher => "/app/",
         })
     }
 
     /// Nothing says who the clients are, and they are to be in rooms of a chat.
     #[must_use]
     pub fn may_register(&self) -> bool {
-        self.protocol != Protocol::Raw && self.rooms_per_client > 0 && !self.access.is_given()
+        self.is_socketio()
+            && self.events.is_none()
+            && self.rooms_per_client > 0
+            && !self.access.is_given()
     }
 
     /// # Errors
@@ -397,9 +462,39 @@ impl Scenario {
         ensure!(self.threads >= 1 && self.threads <= self.clients, "threads: 1 to clients");
         ensure!(self.total_s() > self.warmup_s, "the warm-up takes the whole duration");
         ensure!(self.load.outstanding >= 1, "outstanding: at least 1");
+        ensure!(
+            self.is_socketio() || self.transport == Transport::Websocket,
+            "only Socket.IO has another transport than WebSocket"
+        );
+        ensure!(
+            self.is_socketio() || self.events.is_none(),
+            "events are those of Socket.IO: protocol eio4 or eio3"
+        );
+        ensure!(
+            self.rooms == 1 || self.name_of_room(1) != self.name_of_room(2),
+            "several rooms need {{number}} in room_name"
+        );
+        ensure!(
+            self.has_echo()
+                || self.load.mode == Mode::Open
+                || self.load.completion == Completion::Ack,
+            "without echo a publisher does not see its own messages: completion = \"ack\" is needed"
+        );
+        if self.protocol == Protocol::Pusher {
+            let has_key = |target: &Target| !matches!(self.path(target), "/app/" | "/");
+            ensure!(
+                targets.iter().all(has_key),
+                "the path of a Pusher server holds the application's key: --target ws://host:port/app/KEY"
+            );
+            let is_public = !self.name_of_room(1).starts_with("pr");
+            ensure!(
+                is_public || self.access.pusher_secret_file.is_some(),
+                "private and presence channels are signed: --pusher-secret-file FILE with KEY:SECRET"
+            );
+            ensure!(self.load.completion == Completion::Own, "Pusher does not answer a message");
+        }
         if self.protocol == Protocol::Raw {
             ensure!(self.load.completion == Completion::Own, "raw WebSocket has no acks");
-            ensure!(self.transport == Transport::Websocket, "raw is WebSocket only");
             ensure!(self.rooms_per_client == 1, "a raw connection is one room");
             ensure!(
                 self.rooms == 1

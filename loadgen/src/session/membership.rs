@@ -28,6 +28,10 @@ pub struct Membership {
     entered_ns: u64,
     /// Leaving: messages acknowledged before the leave was sent must still come.
     owed_until: Vec<u32>,
+    /// The index of the member itself among the publishers, if it does not receive its own messages.
+    mute: Option<u16>,
+    /// The last roster, and when it came, until it is read.
+    roster: Option<(Vec<u8>, u64)>,
     /// Users online by the last roster, and when that number last changed.
     online: Option<(u32, u64)>,
 }
@@ -42,7 +46,8 @@ pub struct View {
 }
 
 impl Membership {
-    pub fn new(room: u16) -> Self {
+    /// `mute`: the index of the member itself among the publishers, if it does not receive its own messages.
+    pub fn new(room: u16, mute: Option<u16>) -> Self {
         Self {
             room,
             stage: Stage::Out,
@@ -50,6 +55,8 @@ impl Membership {
             place: Place::default(),
             entered_ns: 0,
             owed_until: Vec::new(),
+            mute,
+            roster: None,
             online: None,
         }
     }
@@ -111,7 +118,7 @@ impl Membership {
         let published = room.counts();
         let refused = room.refused();
         let counters = &mut turn.local.stats.counters;
-        for publisher in 0..self.ledger.publishers() {
+        for publisher in self.publishers() {
             let at = usize::from(publisher);
             let refused = refused.get(&publisher).map_or(&[][..], Vec::as_slice);
             let until = owed_until.get(at).copied().unwrap_or(0);
@@ -127,12 +134,21 @@ impl Membership {
         self.ledger = Ledger::default();
         self.stage = Stage::Out;
         self.online = None;
+        self.roster = None;
+    }
+
+    /// Those whose messages it is owed.
+    fn publishers(&self) -> impl Iterator<Item = u16> + use<> {
+        let mute = self.mute;
+        (0..self.ledger.publishers()).filter(move |publisher| Some(*publisher) != mute)
     }
 
     /// Enters one delivery into the account; true if it was owed and is the first of its number.
     #[inline]
     pub fn deliver(&mut self, shared: &Shared, counters: &mut Counters, stamp: &Stamp) -> bool {
         let seen = match self.stage {
+            // Its own message is allowed, and not owed.
+            Stage::In | Stage::Leaving if Some(stamp.publisher) == self.mute => Seen::Edge,
             Stage::In | Stage::Leaving => self.ledger.see(stamp.publisher, stamp.n),
             Stage::Joining => Seen::Edge,
             Stage::Out => {
@@ -171,7 +187,7 @@ impl Membership {
             let refused = refused.get(&publisher).map_or(&[][..], Vec::as_slice);
             self.ledger.close(publisher, end, refused).missing
         };
-        (0..self.ledger.publishers()).map(missing).sum()
+        self.publishers().map(missing).sum()
     }
 
     /// A roster with this many users online.
@@ -180,6 +196,16 @@ impl Membership {
             self.online = Some((online, now_ns));
             shared.has_rosters.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// A roster to be read when somebody asks for the view: it may be long, and the next may come at once.
+    pub fn keep_roster(&mut self, event: &[u8], now_ns: u64) {
+        self.roster = Some((event.to_vec(), now_ns));
+    }
+
+    /// The roster that was kept last.
+    pub fn take_roster(&mut self) -> Option<(Vec<u8>, u64)> {
+        self.roster.take()
     }
 
     /// The member's view of the room; none outside of it, or where the server sends no rosters.

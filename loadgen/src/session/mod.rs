@@ -1,28 +1,28 @@
 //! One client's conversation as a state machine: bytes in, bytes queued out, accounts kept. No I/O.
 
+mod broker;
 mod membership;
 mod requests;
+mod socketio;
 mod text;
 mod turn;
 mod websocket;
 
 use std::sync::atomic::Ordering;
 
-use memchr::memmem;
-
+use crate::dialect::{Ask, Dialect, Form};
 use crate::ended::Ended;
 use crate::frame;
 use crate::packets::{self, Opened};
 use crate::plan::Seat;
 use crate::publisher::Publisher;
 use crate::samples::Metric;
-use crate::scenario::{Completion, Mode, Presence, Protocol};
+use crate::scenario::{Completion, Mode, Protocol};
 use crate::shared::Shared;
-use crate::stamp::MAGIC;
 
 use membership::{Membership, Stage, View};
 use requests::{Asked, Pending, Requests};
-use text::{code_of, leading_number, number_after, number_after_last};
+use text::{number_after, text_after};
 
 pub use turn::{Local, Turn};
 
@@ -48,7 +48,7 @@ impl State {
             Self::ExpectUpgrade => "the WebSocket upgrade",
             Self::ExpectProbe => "the probe of the upgrade",
             Self::ExpectOpen => "the Engine.IO handshake",
-            Self::ExpectConnect => "the Socket.IO CONNECT",
+            Self::ExpectConnect => "the greeting",
             Self::ExpectJoin => "the join of a room",
             Self::Joined => "the leave of a room",
         }
@@ -73,8 +73,9 @@ pub struct Session {
     /// The rest of a read that ended within a frame.
     pub carry: Vec<u8>,
     pub publisher: Option<Box<Publisher>>,
-    /// Engine.IO 3: the client pings.
+    /// Engine.IO 3 and others: the client pings.
     pub ping_interval_ns: u64,
+    ping: &'static str,
     pub ping_due_ns: u64,
     /// Join again as soon as a leave is answered.
     pub is_returning: bool,
@@ -86,6 +87,12 @@ pub struct Session {
     /// Upgrading: what the polling handshake brought, acted upon once the probe is answered.
     pub opened_by_polling: Option<Box<Opened>>,
     fragment: Vec<u8>,
+    /// What the server calls this connection.
+    member: String,
+    /// The messages of a publisher.
+    form: Form,
+    /// Events file: the name of the event that was found to be a message.
+    heard: Vec<u8>,
     memberships: Vec<Membership>,
     requests: Requests,
     mask: u32,
@@ -94,7 +101,12 @@ pub struct Session {
 impl Session {
     #[must_use]
     pub fn new(shared: &Shared, seat: Seat) -> Self {
-        let memberships = seat.rooms.iter().map(|room| Membership::new(*room)).collect();
+        // It publishes into its first room.
+        let mute = seat.publisher.filter(|_| !shared.scenario.has_echo());
+        let rooms = seat.rooms.iter().enumerate();
+        let memberships = rooms
+            .map(|(index, room)| Membership::new(*room, mute.filter(|_| index == 0)))
+            .collect();
         let publisher =
             seat.publisher.map(|index| Box::new(Publisher::new(shared, seat.rooms[0], index)));
         Self {
@@ -111,6 +123,7 @@ impl Session {
             carry: Vec::new(),
             publisher,
             ping_interval_ns: 0,
+            ping: "2",
             ping_due_ns: u64::MAX,
             is_returning: false,
             is_parting: false,
@@ -118,8 +131,15 @@ impl Session {
             is_eio3: shared.scenario.protocol == Protocol::Eio3,
             opened_by_polling: None,
             fragment: Vec::new(),
+            member: String::new(),
+            form: Form::default(),
+            heard: Vec::new(),
             memberships,
-            requests: Requests::default(),
+            requests: match shared.dialect {
+                // 1 is the number of a greeting.
+                Dialect::Broker(_) => Requests::from(2),
+                Dialect::Chat | Dialect::Rooms(_) | Dialect::Raw => Requests::default(),
+            },
         }
     }
 
@@ -127,11 +147,13 @@ impl Session {
     #[inline]
     pub fn text(&mut self, turn: &mut Turn<'_>, payload: &[u8]) -> Result<(), Ended> {
         const MESSAGE: &[u8] = b"42[\"message\",";
-        if turn.shared.scenario.protocol == Protocol::Raw || payload.starts_with(MESSAGE) {
-            self.delivery(turn, payload);
-            return Ok(());
+        match &turn.shared.dialect {
+            Dialect::Chat if payload.starts_with(MESSAGE) => self.delivery(turn, payload),
+            Dialect::Raw => self.delivery(turn, payload),
+            Dialect::Chat | Dialect::Rooms(_) => return self.packet(turn, payload),
+            Dialect::Broker(broker) => return self.parts(turn, &**broker, payload),
         }
-        self.packet(turn, payload)
+        Ok(())
     }
 
     #[inline]
@@ -178,27 +200,6 @@ impl Session {
         }
     }
 
-    #[cold]
-    fn packet(&mut self, turn: &mut Turn<'_>, payload: &[u8]) -> Result<(), Ended> {
-        match payload {
-            [b'4', b'2', rest @ ..] => self.event(turn, rest),
-            [b'4', b'3', rest @ ..] => return self.ack(turn, rest),
-            [b'2', ..] => self.send_text(b"3"),
-            b"3probe" if self.state == State::ExpectProbe => self.probed(turn),
-            [b'3', ..] => {}
-            [b'0', rest @ ..] if self.state == State::ExpectOpen => self.opened(turn, rest),
-            [b'4', b'0', ..] if self.state <= State::ExpectConnect => self.connected(turn),
-            [b'4', b'4', rest @ ..] => {
-                let reason = String::from_utf8_lossy(&rest[..rest.len().min(80)]).into_owned();
-                return Err(Ended::Refused(format!("connect {reason}")));
-            }
-            [b'4', b'1', ..] | [b'1', ..] => return Err(Ended::EngineClose),
-            [b'6', ..] => {}
-            _ => turn.local.stats.error("unexpected packet"),
-        }
-        Ok(())
-    }
-
     fn probed(&mut self, turn: &mut Turn<'_>) {
         self.send_text(b"5");
         if let Some(opened) = self.opened_by_polling.take() {
@@ -219,6 +220,7 @@ impl Session {
         let interval_ms = number_after(json, b"\"pingInterval\":").unwrap_or(25_000);
         self.ping_interval_ns = u64::from(interval_ms) * 1_000_000;
         self.state = State::ExpectConnect;
+        self.member = text_after(json, b"\"sid\":\"");
         if turn.shared.scenario.protocol == Protocol::Eio4 {
             let mut packet = String::from("40");
             packet.push_str(&turn.shared.credentials.connect_payload(&self.seat));
@@ -231,12 +233,26 @@ impl Session {
     fn connected(&mut self, turn: &mut Turn<'_>) {
         turn.local.stats.samples.record_ns(Metric::Handshake, turn.now_ns - self.asked_ns);
         self.state = State::ExpectJoin;
+        self.prepare(turn);
         if self.memberships.is_empty() {
             self.arrived(turn);
         }
         for index in 0..self.memberships.len() {
             self.join(turn, index);
         }
+    }
+
+    /// Makes the form of this publisher's messages: what the server calls the client is known now.
+    fn prepare(&mut self, turn: &Turn<'_>) {
+        if self.publisher.is_some() {
+            let has_ack = self.has_acks(turn.shared);
+            self.form =
+                self.ask(turn.shared, 0, (0, ""), |ask| turn.shared.dialect.message(ask, has_ack));
+        }
+    }
+
+    fn has_acks(&self, shared: &Shared) -> bool {
+        shared.scenario.load.acks && !matches!(shared.dialect, Dialect::Raw)
     }
 
     fn arrived(&mut self, turn: &mut Turn<'_>) {
@@ -254,45 +270,61 @@ impl Session {
 
     fn join(&mut self, turn: &Turn<'_>, index: usize) {
         let shared = turn.shared;
-        let room = self.memberships[index].room_number(shared);
-        let presence = match shared.scenario.presence {
-            Presence::Full => "",
-            Presence::Delta => ",\"presence\":\"delta\"",
-            Presence::Count => ",\"presence\":\"count\"",
-        };
-        // Engine.IO 3 has no CONNECT payload to carry the token.
-        let token = match shared.credentials.token(&self.seat) {
-            Some(token) if shared.scenario.protocol == Protocol::Eio3 => {
-                format!(",\"api_token\":{}", serde_json::Value::from(token))
-            }
-            _ => String::new(),
-        };
         self.memberships[index].stage = Stage::Joining;
         let id = self.requests.ask(turn.now_ns, Asked::Join(index));
-        let packet = format!("42{id}[\"room\",{{\"roomid\":{room}{presence}{token}}}]");
+        // Engine.IO 3 has no CONNECT payload to carry the token.
+        let token = shared.credentials.token(&self.seat).filter(|_| self.is_eio3);
+        let payload = shared.credentials.connect_payload(&self.seat);
+        let packet = self.ask(shared, index, (id, &payload), |ask| {
+            shared.dialect.join(ask, shared.scenario.presence, token)
+        });
         self.send_text(packet.as_bytes());
+    }
+
+    /// What a request about a room of this client is about.
+    fn ask<T>(
+        &self,
+        shared: &Shared,
+        index: usize,
+        (id, payload): (u32, &str),
+        make: impl FnOnce(&Ask<'_>) -> T,
+    ) -> T {
+        let membership = &self.memberships[index];
+        let room = &shared.room_name(membership.room);
+        let room_number = membership.room_number(shared);
+        make(&Ask { id, room, room_number, member: &self.member, payload })
     }
 
     /// Leaves every room joined, to join again once the server answered.
     pub fn leave_and_return(&mut self, turn: &Turn<'_>) {
         for index in 0..self.memberships.len() {
-            let membership = &mut self.memberships[index];
-            if membership.stage != Stage::In {
+            if self.memberships[index].stage != Stage::In {
                 continue;
             }
+            let id = self.requests.next_id();
+            let packet =
+                self.ask(turn.shared, index, (id, ""), |ask| turn.shared.dialect.leave(ask));
+            let Some(packet) = packet else { continue };
+            self.requests.ask(turn.now_ns, Asked::Leave(index));
             self.is_returning = true;
             self.on_the_way_ns = Some(turn.now_ns);
-            membership.start_leaving(turn.shared);
-            let room = membership.room_number(turn.shared);
-            let id = self.requests.ask(turn.now_ns, Asked::Leave(index));
-            let packet = format!("42{id}[\"roomout\",{{\"roomid\":{room}}}]");
+            self.memberships[index].start_leaving(turn.shared);
             self.send_text(packet.as_bytes());
+        }
+    }
+
+    /// Who the client is among those in a room: of Throng users are present, elsewhere connections.
+    fn present(&self, shared: &Shared) -> u32 {
+        match shared.dialect {
+            Dialect::Chat => self.seat.user,
+            Dialect::Rooms(_) | Dialect::Raw | Dialect::Broker(_) => self.seat.client,
         }
     }
 
     /// The join of a room is answered.
     fn entered(&mut self, turn: &mut Turn<'_>, index: usize) {
-        self.memberships[index].enter(turn, self.seat.user, self.seat.client);
+        let present = self.present(turn.shared);
+        self.memberships[index].enter(turn, present, self.seat.client);
         if self.memberships.iter().all(|m| m.stage == Stage::In) {
             self.arrived(turn);
         }
@@ -311,7 +343,8 @@ impl Session {
     }
 
     /// What each membership knows of who is in the room; empty where the server sends no rosters.
-    pub fn views(&self, shared: &Shared) -> impl Iterator<Item = View> {
+    pub fn views(&mut self, shared: &Shared) -> impl Iterator<Item = View> {
+        self.read_rosters(shared);
         self.memberships.iter().filter_map(|membership| membership.view(shared))
     }
 
@@ -323,8 +356,9 @@ impl Session {
 
     /// The connection is lost.
     pub fn cut_off(&mut self, turn: &mut Turn<'_>) {
+        let present = self.present(turn.shared);
         for membership in &mut self.memberships {
-            membership.cut_off(turn, self.seat.user);
+            membership.cut_off(turn, present);
         }
         turn.local.stats.arrived -= u64::from(self.state == State::Joined);
         self.state = State::Offline;
@@ -340,17 +374,17 @@ impl Session {
         }
     }
 
-    fn ack(&mut self, turn: &mut Turn<'_>, payload: &[u8]) -> Result<(), Ended> {
-        let (id, answer) = leading_number(payload);
-        let Some(pending) = id.and_then(|id| self.requests.take(id)) else {
-            turn.local.stats.error("unexpected ack");
-            return Ok(());
-        };
-        let is_ok = memmem::find(answer, b"\"ok\":false").is_none();
+    /// A request is answered; `refused`: why it was not granted.
+    fn answered(
+        &mut self,
+        turn: &mut Turn<'_>,
+        pending: &Pending,
+        refused: Option<String>,
+    ) -> Result<(), Ended> {
         match pending.asked {
             Asked::Join(index) => {
-                if !is_ok {
-                    return Err(Ended::Refused(format!("join {}", code_of(answer))));
+                if let Some(why) = refused {
+                    return Err(Ended::Refused(format!("join {why}")));
                 }
                 let waited_ns = turn.now_ns - pending.since_ns;
                 turn.local.stats.samples.record_ns(Metric::Join, waited_ns);
@@ -358,7 +392,8 @@ impl Session {
             }
             Asked::Leave(index) => {
                 turn.local.stats.counters.leaves += 1;
-                self.memberships[index].leave(turn, self.seat.user);
+                let present = self.present(turn.shared);
+                self.memberships[index].leave(turn, present);
                 if self.is_returning && self.memberships.iter().all(|m| m.stage == Stage::Out) {
                     self.is_returning = false;
                     self.state = State::ExpectJoin;
@@ -369,7 +404,7 @@ impl Session {
                     }
                 }
             }
-            Asked::Publish(n) => self.publish_answered(turn, &pending, n, is_ok, answer),
+            Asked::Publish(n) => self.publish_answered(turn, pending, n, refused),
         }
         Ok(())
     }
@@ -379,13 +414,17 @@ impl Session {
         turn: &mut Turn<'_>,
         pending: &Pending,
         n: u32,
-        is_ok: bool,
-        answer: &[u8],
+        refused: Option<String>,
     ) {
         let Some(publisher) = &mut self.publisher else { return };
         let room = &turn.shared.rooms[usize::from(publisher.room)];
         let stats = &mut turn.local.stats;
-        if is_ok {
+        let is_ok = refused.is_none();
+        if let Some(why) = refused {
+            stats.counters.refused += 1;
+            stats.error(&format!("refused: message {why}"));
+            room.refuse(publisher.index, n);
+        } else {
             stats.counters.acked += 1;
             let acked = &room.acked[usize::from(publisher.index)];
             if acked.load(Ordering::Relaxed) == n {
@@ -395,41 +434,9 @@ impl Session {
                 let waited_ns = turn.now_ns.saturating_sub(pending.since_ns);
                 stats.samples.record_ns(Metric::Ack, waited_ns);
             }
-        } else {
-            stats.counters.refused += 1;
-            stats.error(&format!("refused: message {}", code_of(answer)));
-            room.refuse(publisher.index, n);
         }
         if !is_ok || turn.shared.scenario.load.completion == Completion::Ack {
             publisher.complete(n);
-        }
-    }
-
-    fn event(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {
-        let starts = |name: &[u8]| payload.starts_with(name);
-        if starts(b"[\"room\"") || starts(b"[\"roomout\"") || starts(b"[\"presence\"") {
-            let counters = &mut turn.local.stats.counters;
-            counters.rosters += 1;
-            counters.roster_bytes_max = counters.roster_bytes_max.max(payload.len() as u64);
-            self.roster(turn.now_ns, turn.shared, payload);
-        } else if starts(b"[\"chat_error\"") {
-            let code = code_of(payload);
-            turn.local.stats.error(&format!("chat_error {code}"));
-        } else if starts(b"[\"login\"") {
-            turn.local.stats.error("login demanded");
-        } else if memmem::find(payload, MAGIC).is_some() {
-            // A message under another event name, or with white space: still a delivery.
-            self.delivery(turn, payload);
-        }
-    }
-
-    /// Only the numbers of the second argument are read: a roster of thousands is not parsed.
-    fn roster(&mut self, now_ns: u64, shared: &Shared, payload: &[u8]) {
-        let Some(online) = number_after_last(payload, b"\"online\":") else { return };
-        let Some(room) = number_after_last(payload, b"\"room\":") else { return };
-        let is_it = |m: &&mut Membership| m.room_number(shared) == room;
-        if let Some(membership) = self.memberships.iter_mut().find(is_it) {
-            membership.roster(online, now_ns, shared);
         }
     }
 
@@ -449,9 +456,10 @@ impl Session {
         }
         stats.counters.published += 1;
         let load = &turn.shared.scenario.load;
-        let ack = load.acks && turn.shared.scenario.protocol != Protocol::Raw;
+        let ack = load.acks && !matches!(turn.shared.dialect, Dialect::Raw);
         let id = ack.then_some(self.requests.next_id());
-        let n = publisher.write(turn.shared, intended_ns, id, &mut turn.local.scratch);
+        let n =
+            publisher.write(turn.shared, intended_ns, (&self.form, id), &mut turn.local.scratch);
         if load.mode == Mode::Closed {
             publisher.begin(n, turn.now_ns);
         }
@@ -474,11 +482,11 @@ impl Session {
         frame::put(&mut self.out, frame::TEXT, mask, text);
     }
 
-    /// Engine.IO 3: the client keeps the connection alive.
+    /// Where the client keeps the connection alive.
     pub fn ping_if_due(&mut self, now_ns: u64) {
         if self.ping_due_ns <= now_ns {
             self.ping_due_ns = now_ns + self.ping_interval_ns;
-            self.send_text(b"2");
+            self.send_text(self.ping.as_bytes());
         }
     }
 

@@ -36,6 +36,18 @@ impl Requests {
         id
     }
 
+    /// Requests whose ids begin there.
+    pub fn from(next_id: u32) -> Self {
+        Self { pending: VecDeque::new(), next_id }
+    }
+
+    /// Takes the join of this membership.
+    pub fn take_join(&mut self, index: usize) -> Option<Pending> {
+        let is_it = |pending: &Pending| matches!(pending.asked, Asked::Join(at) if at == index);
+        let at = self.pending.iter().position(is_it)?;
+        self.pending.remove(at)
+    }
+
     /// Takes the request with this ack id.
     pub fn take(&mut self, id: u32) -> Option<Pending> {
         let at = self.pending.iter().position(|pending| pending.id == id)?;

@@ -11,6 +11,13 @@ pub fn code_of(answer: &[u8]) -> String {
     )
 }
 
+/// The text after the first `key`, to the next quote; empty if there is none.
+pub fn text_after(bytes: &[u8], key: &[u8]) -> String {
+    let text = memmem::find(bytes, key).map(|at| &bytes[at + key.len()..]);
+    let text = text.and_then(|text| text.split(|byte| *byte == b'"').next());
+    text.map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
+}
+
 /// The number at the start of `bytes`, and what follows it.
 pub fn leading_number(bytes: &[u8]) -> (Option<u32>, &[u8]) {
     let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();

@@ -5,10 +5,10 @@ use memchr::memmem;
 use super::text::header;
 use super::turn::Turn;
 use super::{Session, State};
+use crate::dialect::Dialect;
 use crate::ended::Ended;
 use crate::frame::{self, Head};
 use crate::samples::Metric;
-use crate::scenario::Protocol;
 
 impl Session {
     /// Handles the bytes of one read; returns how many were used up.
@@ -99,8 +99,11 @@ impl Session {
             return Err(Ended::Malformed("wrong Sec-WebSocket-Accept"));
         }
         self.accept = String::new();
-        if turn.shared.scenario.protocol == Protocol::Raw {
+        if let Dialect::Broker(broker) = &turn.shared.dialect {
+            self.greet(turn, &**broker);
+        } else if matches!(turn.shared.dialect, Dialect::Raw) {
             turn.local.stats.samples.record_ns(Metric::Handshake, turn.now_ns - self.asked_ns);
+            self.prepare(turn);
             for index in 0..self.memberships.len() {
                 self.entered(turn, index);
             }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod brokers;
 pub mod proxy;
 pub mod server;
 pub mod tls;
