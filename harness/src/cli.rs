@@ -62,10 +62,16 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct TargetArgs {
-    /// Server to test, as http://host:port; several nodes of one server separated by commas. Each
+    /// Server to test, as http://host:port or https://host:port; several nodes of one server separated by commas. Each
     /// case uses one node in turn; the clients of a property test are spread over all nodes
     #[arg(long, required = true, value_delimiter = ',', value_name = "URL")]
     pub target: Vec<String>,
+    /// For https targets: certificates of the authorities to trust, as PEM [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// For https targets: trust any certificate
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
     /// Path of the Engine.IO endpoint
     #[arg(long, default_value = "/socket.io/")]
     pub engine_path: String,

@@ -12,6 +12,7 @@ pub mod shared;
 pub mod socket;
 pub mod state;
 pub mod target;
+pub mod tls;
 pub mod transcript;
 pub mod websocket;
 

@@ -14,6 +14,7 @@ use throng_spec::Profile;
 use crate::capabilities::Capabilities;
 use crate::cli::{Command, TargetArgs};
 use crate::client::target::Target;
+use crate::client::tls::Trust;
 use crate::output::complain;
 use crate::probe::probe;
 
@@ -54,7 +55,8 @@ fn unreachable(why: String) -> (u8, String) {
 }
 
 fn nodes(args: &TargetArgs) -> Result<Vec<Target>, String> {
-    args.target.iter().map(|url| Target::parse(url, &args.engine_path)).collect()
+    let trust = || Trust::new(args.ca.as_deref(), args.insecure);
+    args.target.iter().map(|url| Target::parse_with(url, &args.engine_path, trust)).collect()
 }
 
 /// What the nodes offer, all of them reachable: they are one server.
