@@ -54,9 +54,12 @@ const ABUSE_BRIEFLY: [&str; 13] = [
     "abuse.floods.binary-objects",
 ];
 
+/// What the harness judges of npm servers, parts of `harness/calibration/run.sh`.
+const CALIBRATION: [&str; 3] = ["upstream", "rooms", "defects"];
+
 /// `cargo xtask conform [PLAN…] [ARGS…]`: the release build on both drivers, as one, two and three
-/// nodes, then abused, then the harness's own mutants; or the harness on the plans that are named: all
-/// of it, or for `abuse` the cases that abuse the server.
+/// nodes, then abused, then npm servers and the harness's own mutants; or the harness on the plans that
+/// are named: all of it, or for `abuse` the cases that abuse the server.
 pub fn conform(args: &[String]) -> Outcome {
     setup::for_run()?;
     let named = args.iter().map_while(|arg| {
@@ -77,6 +80,7 @@ pub fn conform(args: &[String]) -> Outcome {
         counts.add(against_ours("release", &LIMITED, args)?);
         counts.add(against_ours("release", &ABUSED, args)?);
     }
+    counts.add(calibrate("release")?);
     say("mutants: servers that are wrong on purpose must be found out");
     let harness = target().join("release").join("throng-harness");
     run(&harness.to_string_lossy(), &["mutants"], ".")?;
@@ -127,8 +131,10 @@ pub fn in_test() -> Outcome<Counts> {
     // Most of a run is waiting for heartbeats and for what must not come, so two go at a time.
     let mut counts = thread::scope(|scope| {
         let second = scope.spawn(|| run_all("debug", second));
+        let npm = scope.spawn(|| calibrate("debug"));
         let mut counts = run_all("debug", runs)?;
         counts.add(second.join().expect("a run does not panic")?);
+        counts.add(npm.join().expect("a run does not panic")?);
         Outcome::Ok(counts)
     })?;
     // Latency is judged, so this one goes alone. A debug build is slower than what LIM-80 is about, and a
@@ -138,6 +144,20 @@ pub fn in_test() -> Outcome<Counts> {
     briefly.extend(ABUSE_BRIEFLY.iter().flat_map(|case| ["--filter", case]));
     let briefly: Vec<String> = briefly.into_iter().map(String::from).collect();
     counts.add(against_ours("debug", &ABUSED, &briefly)?);
+    Ok(counts)
+}
+
+/// Holds npm servers to what the harness says of every server: the reference implementation and a room server pass, and
+/// the room server's defects are found.
+fn calibrate(profile: &str) -> Outcome<Counts> {
+    let harness = target().join(profile).join("throng-harness");
+    let mut counts = Counts::default();
+    for part in CALIBRATION {
+        let mut run = command("bash", &["harness/calibration/run.sh", part], ".");
+        run.env("HARNESS", &harness);
+        let (succeeded, lines) = run_and_read_as(&format!("{part:<8}"), run)?;
+        counts.add(judged("calibration", succeeded, plain_counts(&lines)));
+    }
     Ok(counts)
 }
 
