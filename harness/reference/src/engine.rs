@@ -15,7 +15,7 @@ use crate::handshake::{engine_error, handshake_identity, protocol_of};
 use crate::http::{Request, Response, linger, read_body, read_head};
 use crate::rate::{Rate, TURN};
 use crate::shared::{Shared, lock};
-use crate::world::Pipe;
+use crate::world::{Pipe, World};
 use crate::{polling, rest, upgrade};
 
 const ENGINE_PATHS: [&str; 4] = ["/socket.io/", "/socket.io", "/ws/", "/ws"];
@@ -36,7 +36,17 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
     let mut rate = Rate::new();
     let mut packets = 0;
     let mut is_first = true;
+    let (keeps_heads, loses_pipelined) = {
+        let world = lock(world);
+        (world.has(Defect::HeadsKept), world.has(Defect::PipelinedLost))
+    };
+    if keeps_heads {
+        stream.set_read_timeout(None)?;
+    }
     loop {
+        if loses_pipelined {
+            reader = BufReader::new(stream.try_clone()?);
+        }
         // It is answered first, so that only clients of many requests wait.
         rate.take(packets, 0);
         let is_bounded = is_first || !lock(world).has(Defect::LaterHeadsUnlimited);
@@ -56,7 +66,7 @@ pub fn serve_connection(world: &Shared, stream: TcpStream) -> io::Result<()> {
         };
         stream.set_read_timeout(None)?;
         let rule = lock(world).options.rule.clone();
-        let is_engine = ENGINE_PATHS.contains(&request.path.as_str());
+        let is_engine = lock(world).is_engine_path(&request.path);
         if let Some(rule) = &rule {
             rule.request(if is_engine { "in:engine" } else { "in:api" }, &mut request);
         }
@@ -153,10 +163,14 @@ fn refusal_name(request: &Request, refusal: &Response) -> String {
 /// The checks TRN-11 to TRN-17 and TRN-22, in their order.
 fn refusal(world: &Shared, request: &Request) -> Option<Response> {
     let transport = request.param("transport").unwrap_or("");
+    if let Some(refusal) = lock(world).refuse_by_defect(request) {
+        return Some(refusal);
+    }
     if !matches!(transport, "polling" | "websocket") {
         return Some(engine_error(0));
     }
-    let world = lock(world);
+    let mut world = lock(world);
+    let world = &mut *world;
     if transport == "polling" && world.has(Defect::PollingRefused) {
         return Some(engine_error(0));
     }
@@ -167,18 +181,33 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
     }
     let forwarded = request.header("x-forwarded-host");
     let believed = forwarded.filter(|_| world.has(Defect::ForwardsBelieved));
-    if !request.is_from(believed.or(request.header("host"))) {
+    let is_null = request.header("origin") == Some("null");
+    let takes_null = is_null && world.has(Defect::NullOriginAccepted);
+    if !request.is_from(believed.or(request.header("host"))) && !takes_null {
         return Some(engine_error(4));
     }
     if let Some(sid) = request.param("sid") {
         let Some(session) = world.sessions.get(sid) else {
-            return if world.has(Defect::SidNotChecked) && request.method == "GET" {
+            let answers_closed = world.has(Defect::ClosedSidAnswered) && world.closed.contains(sid);
+            return if (world.has(Defect::SidNotChecked) || answers_closed)
+                && request.method == "GET"
+            {
                 Some(Response::new(200, "text/plain; charset=UTF-8", "6"))
             } else {
                 Some(engine_error(1))
             };
         };
         let on_websocket = transport == "websocket";
+        let is_wrong = !request.is_upgrade() && on_websocket != session.on_websocket;
+        let ends = is_wrong && world.has(Defect::RefusedEndsSession)
+            || is_wrong && session.on_websocket && world.has(Defect::PollAfterUpgradeEnds)
+            || request.is_upgrade()
+                && (session.on_websocket || session.upgrading)
+                && world.has(Defect::SecondWebsocketEnds);
+        if ends {
+            world.end_session(sid, 1008, "parse_error");
+            return Some(engine_error(3));
+        }
         if !request.is_upgrade() && on_websocket != session.on_websocket
             || session.on_websocket && !request.is_upgrade()
         {
@@ -188,6 +217,17 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
             return Some(engine_error(3));
         }
         let known = matches!(request.method.as_str(), "GET" | "POST" | "OPTIONS");
+        if !known && world.has(Defect::OtherMethodEndsSession) {
+            world.end_session(sid, 1008, "parse_error");
+        }
+        if world.has(Defect::VersionAlwaysChecked)
+            && !matches!(request.param("EIO"), Some("3" | "4"))
+        {
+            return Some(engine_error(5));
+        }
+        if request.is_upgrade() && world.has(Defect::KeyNotChecked) {
+            return None;
+        }
         return if known { websocket_fault(request) } else { Some(engine_error(3)) };
     }
     if request.method == "OPTIONS" {
@@ -216,7 +256,47 @@ fn refusal(world: &Shared, request: &Request) -> Option<Response> {
     if world.has(Defect::AnonymousRefused) && bad_token {
         return Some(Response::new(403, "text/html", "<html>log in first</html>"));
     }
+    if world.has(Defect::KeyNotChecked) {
+        return None;
+    }
     websocket_fault(request)
+}
+
+impl World {
+    fn is_engine_path(&self, path: &str) -> bool {
+        let is_gone = self.has(Defect::WsPathGone) && path.starts_with("/ws")
+            || self.has(Defect::SlashNeeded) && !path.ends_with('/');
+        ENGINE_PATHS.contains(&path) && !is_gone
+    }
+
+    /// What defects refuse before anything else is checked.
+    fn refuse_by_defect(&mut self, request: &Request) -> Option<Response> {
+        const KNOWN: [&str; 7] = ["EIO", "transport", "sid", "t", "b64", "j", "api_token"];
+        let is_unknown = |(name, _): &(String, String)| !KNOWN.contains(&name.as_str());
+        if self.has(Defect::UnknownParamRefused) && request.query.iter().any(is_unknown) {
+            return Some(engine_error(3));
+        }
+        let sid = request.param("sid")?;
+        if self.has(Defect::TimestampMatters) {
+            let stamp = request.param("t").unwrap_or("").to_owned();
+            if !self.timestamps.insert((sid.to_owned(), stamp)) {
+                return Some(engine_error(3));
+            }
+        }
+        let is_unknown = !self.sessions.contains_key(sid);
+        (self.has(Defect::SessionBeforeOrigin) && is_unknown).then(|| engine_error(1))
+    }
+
+    /// A WebSocket ping is no heartbeat, but for a defect.
+    fn ws_ping(&mut self, sid: &str) {
+        if self.has(Defect::WsPingIsLife)
+            && let Some(session) = self.sessions.get_mut(sid)
+        {
+            session.last_packet_at = Instant::now();
+            session.pong_due = None;
+            session.ping_due = Instant::now() + Duration::from_secs(3_600);
+        }
+    }
 }
 
 fn websocket_fault(request: &Request) -> Option<Response> {
@@ -250,10 +330,12 @@ fn serve_websocket(
         answer = rule.answer("upgrade", answer).ok_or(io::ErrorKind::ConnectionAborted)?;
     }
     answer.write(&stream, false)?;
-    let writer = Writer::new(stream.try_clone()?);
+    let masks = lock(world).has(Defect::ServerMasks);
+    let writer = Writer::new(stream.try_clone()?, masks);
     let mask = (!lock(world).has(Defect::MaskNotRequired)).then_some(Mask::Client);
     // The size of its messages depends on the session.
     let mut frames = Reader::new(reader, 0, mask);
+    frames.refuses_fragments = lock(world).has(Defect::FragmentsRefused);
     let sid = match request.param("sid") {
         Some(sid) => {
             let sid = sid.to_owned();
@@ -276,18 +358,23 @@ fn serve_websocket(
     };
     let (write_stream, write_pipe, write_frames) =
         (stream.try_clone()?, pipe.clone(), writer.clone());
+    let joins = lock(world).has(Defect::TwoInOneMessage);
     let drain = thread::spawn(move || {
-        drain_to_websocket(protocol, &write_pipe, &write_frames);
+        drain_to_websocket(protocol, &write_pipe, &write_frames, joins);
         // The client answers our close frame; without an answer the connection ends after this time.
         let _ = write_stream.set_read_timeout(Some(CLOSE_WAIT));
     });
     read_websocket(world, &sid, protocol, &mut frames, &writer, &pipe);
     let _ = drain.join();
+    if lock(world).has(Defect::CloseLeavesTcpOpen) {
+        // As long as no case waits.
+        thread::sleep(Duration::from_secs(20));
+    }
     let _ = stream.shutdown(Shutdown::Both);
     Ok(())
 }
 
-fn drain_to_websocket(protocol: Protocol, pipe: &Arc<Pipe>, writer: &Writer) {
+fn drain_to_websocket(protocol: Protocol, pipe: &Arc<Pipe>, writer: &Writer, joins: bool) {
     loop {
         let (packets, closed) = {
             let mut out = pipe.lock();
@@ -300,6 +387,13 @@ fn drain_to_websocket(protocol: Protocol, pipe: &Arc<Pipe>, writer: &Writer) {
             (std::mem::take(&mut out.queue), out.closed)
         };
         let bytes: usize = packets.iter().map(|packet| packet.data.bytes()).sum();
+        if joins && packets.len() > 1 {
+            let text = throng_codec::payload::encode_text(Protocol::Eio4, &packets);
+            if writer.text(&text).is_err() {
+                return;
+            }
+            continue;
+        }
         for packet in packets {
             let written = match engine::encode(protocol, &packet) {
                 Frame::Text(text) => writer.text(&text),
@@ -353,7 +447,13 @@ fn read_websocket(
                 let packet = engine::decode_binary(protocol, &bytes);
                 lock(world).handle(sid, packet);
             }
-            Ok(Message::Ping(data)) => writer.pong(&data),
+            Ok(Message::Ping(data)) => {
+                let mut world = lock(world);
+                world.ws_ping(sid);
+                let is_empty = world.has(Defect::WsPongEmpty);
+                drop(world);
+                writer.pong(if is_empty { b"" } else { &data });
+            }
             Ok(Message::Pong(_)) => {}
             Ok(Message::Close(close)) => {
                 let code = close.map_or(1000, |close| close.code);

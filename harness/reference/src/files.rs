@@ -60,7 +60,10 @@ impl World {
             Folder::Messages => "messages",
             Folder::Avatars => "avatars",
         };
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes);
+        let hash = match self.has(Defect::SameName) {
+            true => 0,
+            false => BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes),
+        };
         let path = format!("/storage/images/{folder}/{hash:016x}{:08x}.{extension}", bytes.len());
         self.files.insert(path.clone(), (content_type, bytes.to_vec()));
         Some(path)

@@ -18,15 +18,16 @@ pub enum Fault {
 
 /// The writing half, shared by the reader (pongs, close) and the writer thread.
 #[derive(Clone)]
-pub struct Writer(Arc<Mutex<TcpStream>>);
+pub struct Writer(Arc<Mutex<TcpStream>>, Mask);
 
 impl Writer {
-    pub fn new(stream: TcpStream) -> Writer {
-        Writer(Arc::new(Mutex::new(stream)))
+    /// `masks`: as only clients may.
+    pub fn new(stream: TcpStream, masks: bool) -> Writer {
+        Writer(Arc::new(Mutex::new(stream)), if masks { Mask::Client } else { Mask::Server })
     }
 
     pub fn write(&self, opcode: u8, payload: &[u8]) -> io::Result<()> {
-        self.write_bytes(&websocket::frame(FIN | opcode, payload, Mask::Server))
+        self.write_bytes(&websocket::frame(FIN | opcode, payload, self.1))
     }
 
     pub fn text(&self, text: &str) -> io::Result<()> {
@@ -53,12 +54,15 @@ pub struct Reader<R> {
     stream: R,
     /// `None` after a fault: what follows is read and dropped, so that the peer can read our close.
     decoder: Option<Decoder>,
+    /// A message in fragments is a fault.
+    pub refuses_fragments: bool,
 }
 
 impl<R: Read> Reader<R> {
     /// `mask`: the frames to accept. A server accepts masked ones only.
     pub fn new(stream: R, message_bytes_max: usize, mask: Option<Mask>) -> Reader<R> {
-        Reader { stream, decoder: Some(Decoder::new(mask, message_bytes_max)) }
+        let decoder = Some(Decoder::new(mask, message_bytes_max));
+        Reader { stream, decoder, refuses_fragments: false }
     }
 
     /// Changes the size of messages that are accepted from now on.
@@ -85,6 +89,10 @@ impl<R: Read> Reader<R> {
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Fault::Gone),
+                Ok(_) if self.refuses_fragments && chunk[0] & FIN == 0 => {
+                    self.decoder = None;
+                    return Err(Fault::Close(1002));
+                }
                 Ok(count) => match &mut self.decoder {
                     Some(decoder) => decoder.push(&chunk[..count]),
                     // The caller decides for how long.

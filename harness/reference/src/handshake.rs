@@ -38,7 +38,11 @@ pub fn handshake_identity(world: &Shared, request: &Request, sid: &str) {
     let query = request.param("api_token").filter(|t| !matches!(*t, "" | "false" | "null"));
     let from_cookie = cookie(request, "throng_session");
     let cookie = from_cookie.as_deref().filter(|_| world.has(Defect::CookieGivesIdentity));
-    if let Some(token) = query.or(bearer).or(cookie) {
+    let shown = match world.has(Defect::BearerFirst) {
+        true => bearer.or(query),
+        false => query.or(bearer),
+    };
+    if let Some(token) = shown.or(cookie) {
         world.take_token(sid, token);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use throng_codec::engine::{Data, Packet};
 
 use crate::chat::{Refusal, room_id};
 use crate::defect::Defect;
@@ -14,6 +15,13 @@ const CID_CHARS_MAX: usize = 64;
 /// More sessions than the cases open that abuse nothing.
 const CROWD: usize = 30;
 
+/// A message that is not numbered yet: text, image and time, and the name to show if it is not the user's.
+struct Draft {
+    texts: [String; 3],
+    cid: Option<String>,
+    shown: Option<String>,
+}
+
 impl World {
     pub fn message(
         &mut self,
@@ -22,13 +30,30 @@ impl World {
         data: &Value,
         id: Option<u64>,
     ) -> Result<(), Refusal> {
-        let room = room_id(&data["roomid"])?;
-        let msg = text(&data["msg"])?;
-        let img = text(&data["img"])?;
+        let member_first = self.has(Defect::MemberBeforeArgument)
+            && room_id(&data["roomid"]).is_ok_and(|room| !self.is_member(sid, room));
+        if member_first {
+            return Err(("not_member", "Enter the room first"));
+        }
+        let room = self.room_of(data)?;
+        let msg = self.text(&data["msg"])?;
+        let img = self.text(&data["img"])?;
+        let msg = if self.has(Defect::TrimsText) { msg.trim().to_owned() } else { msg };
+        if id.is_none() && self.has(Defect::EqualUnackedLost) && self.repeats_text(sid, &msg) {
+            return Ok(());
+        }
         let cid = self.cid(data)?;
         let key = cid.as_ref().map(|cid| self.cid_key(sid, user, room, cid));
         let dropped = self.has(Defect::ZeroDropped) && msg == "0";
-        if (msg.is_empty() || dropped) && img.is_empty() {
+        if self.has(Defect::RepeatUnchecked)
+            && let Some(first) = key.as_ref().and_then(|key| self.firsts.get(key)).cloned()
+        {
+            self.repeat(sid, room, &first, id);
+            return Ok(());
+        }
+        let dropped = dropped || self.has(Defect::BlankIsEmpty) && msg.trim().is_empty();
+        let is_let = self.has(Defect::EmptySent);
+        if (msg.is_empty() || dropped) && img.is_empty() && !is_let {
             return Err(("invalid_argument", "msg and img are both empty"));
         }
         let Some(state) = self.rooms.get(&room) else {
@@ -53,7 +78,9 @@ impl World {
         }
         let img = self.image(img)?;
         let time = match &data["time"] {
-            Value::String(time) if is_iso_date(time) => time.clone(),
+            Value::String(time) if is_iso_date(time) || self.has(Defect::AnyTimeKept) => {
+                time.clone()
+            }
             _ => now_iso(),
         };
         let msg = if self.has(Defect::EscapesText) { msg.replace('<', "&lt;") } else { msg };
@@ -62,7 +89,10 @@ impl World {
             self.repeat(sid, room, &first, id);
             return Ok(());
         }
-        let Some(message) = self.publish(sid, user, room, [msg, img, time], cid, id) else {
+        let shown = data["username"].as_str().or(data["name"].as_str());
+        let shown = shown.filter(|_| self.has(Defect::ClientNameShown)).map(str::to_owned);
+        let message = Draft { texts: [msg, img, time], cid, shown };
+        let Some(message) = self.publish(sid, user, room, message, id) else {
             return Ok(());
         };
         if let Some(key) = key {
@@ -75,6 +105,9 @@ impl World {
         match data.get("cid") {
             None => Ok(None),
             Some(any) if self.has(Defect::CidUnchecked) => Ok(Some(any.to_string())),
+            Some(Value::String(cid)) if cid.len() == 64 && self.has(Defect::LongCidRefused) => {
+                Err(("invalid_argument", "cid is too long"))
+            }
             Some(Value::String(cid)) if is_cid(cid) => Ok(Some(cid.clone())),
             Some(_) => Err(("invalid_argument", "cid is 1 to 64 printable ASCII characters")),
         }
@@ -104,6 +137,11 @@ impl World {
     }
 
     fn image(&mut self, img: String) -> Result<String, Refusal> {
+        if self.has(Defect::AnyImageSent)
+            || self.has(Defect::DataUrlSent) && img.starts_with("data:")
+        {
+            return Ok(img);
+        }
         let is_plain = img.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"'&`\\".contains(&b));
         let is_loose = img.starts_with("/storage/")
             && !img.contains("..")
@@ -125,20 +163,28 @@ impl World {
         sid: &str,
         user: u64,
         room: u64,
-        [msg, img, time]: [String; 3],
-        cid: Option<String>,
+        Draft { texts: [msg, img, time], cid, shown }: Draft,
         id: Option<u64>,
     ) -> Option<Message> {
         let (username, src) =
             self.user(user).map(|user| (user.name.clone(), user.avatar.clone()))?;
+        let username = shown.unwrap_or(username);
         self.messages_made += 1;
-        let message_id = self.messages_made;
         let to_all = self.has(Defect::DeliveredToAll);
+        let (skips, wraps) = (self.has(Defect::SeqSkips), self.has(Defect::SeqWrapsAt64));
+        let (is_seq, repeats) = (self.has(Defect::IdIsSeq), self.has(Defect::EqualSeqTwice));
+        let made = self.messages_made;
         let state = self.rooms.get_mut(&room)?;
-        state.seq += 1;
+        let is_equal = state.messages.last().is_some_and(|last| last.msg == msg && !msg.is_empty());
+        state.seq += u64::from(!(repeats && is_equal));
+        state.seq += u64::from(skips && state.seq.is_multiple_of(5));
+        state.seq = if wraps && state.seq > 64 { 1 } else { state.seq };
         let seq = state.seq;
+        let message_id = if is_seq { seq } else { made };
         let message = Message { id: message_id, seq, user, username, src, msg, img, time, cid };
         state.messages.push(message.clone());
+        state.last_text_is_equal = is_equal;
+        state.stored_at.push(Instant::now());
         let mut members: Vec<String> = state.members.keys().cloned().collect();
         if to_all {
             members = self.sessions.keys().cloned().collect();
@@ -161,6 +207,9 @@ impl World {
     }
 
     fn deliver_with_defects(&mut self, sid: &str, room: u64, message: &Message, is_remote: bool) {
+        if self.is_deaf(sid, room, message) {
+            return;
+        }
         let hit = |every: u64, deliveries: u64| deliveries.is_multiple_of(every);
         let Some(state) = self.rooms.get_mut(&room) else {
             return;
@@ -211,6 +260,48 @@ impl World {
         self.deliver(sid, room, message);
         if self.has(Defect::DoubledForOne) && hit(13, deliveries) {
             self.deliver(sid, room, message);
+        }
+    }
+
+    /// Whether a defect keeps a message from a member.
+    fn is_deaf(&self, sid: &str, room: u64, message: &Message) -> bool {
+        let Some(state) = self.rooms.get(&room) else { return false };
+        let Some(session) = self.sessions.get(sid) else { return false };
+        let of_user = |member: &&String| self.user_of(member) == session.user;
+        let tab = state.members.keys().filter(of_user).position(|member| member == sid);
+        let place = state.members.keys().position(|member| member == sid);
+        let visit = session.joined.iter().position(|joined| *joined == room);
+        let at = |place: Option<usize>, from: usize| place.is_some_and(|place| place >= from);
+        let is_equal = state.last_text_is_equal;
+        let text = format!("\"msg\":{}", Value::from(message.msg.as_str()));
+        let waits = |packet: &Packet| match &packet.data {
+            Data::Text(waiting) => waiting.contains(&text),
+            Data::Binary(_) => false,
+        };
+        self.has(Defect::SecondTabDeaf) && at(tab, 1)
+            || self.has(Defect::FourthTabDeaf) && at(tab, 3)
+            || self.has(Defect::FourthMemberDeaf) && at(place, 3)
+            || self.has(Defect::FourthRoomDeaf) && at(visit, 3)
+            || self.has(Defect::EqualTextLost) && is_equal && session.user != Some(message.user)
+            || self.has(Defect::EqualQueuedLost) && session.pipe.lock().queue.iter().any(waits)
+            || self.has(Defect::DeafAfterRest) && self.is_at_rest(sid)
+    }
+
+    /// Whether the session's last text was the same.
+    fn repeats_text(&mut self, sid: &str, msg: &str) -> bool {
+        let Some(session) = self.sessions.get_mut(sid) else { return false };
+        let is_equal = session.last_text == msg;
+        msg.clone_into(&mut session.last_text);
+        is_equal
+    }
+
+    fn text(&self, value: &Value) -> Result<String, Refusal> {
+        match value {
+            Value::Null if self.has(Defect::NullRefused) => {
+                Err(("invalid_argument", "msg and img are strings"))
+            }
+            Value::Number(number) if self.has(Defect::AnyTextShown) => Ok(number.to_string()),
+            other => text(other),
         }
     }
 

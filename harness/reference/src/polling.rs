@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use throng_codec::engine::{Data, Kind, Packet, Protocol};
+use throng_codec::engine::{self, Data, Kind, Packet, Protocol};
 use throng_codec::payload::{self, Body};
 
 use crate::defect::Defect;
@@ -46,10 +46,15 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
         drop(out);
         (session.pipe.clone(), session.protocol, session.b64, session.upgrading)
     };
+    let (at_once, holds_in_upgrade) = {
+        let world = lock(world);
+        (world.has(Defect::PollAnsweredAtOnce), world.has(Defect::PollHeldInUpgrade))
+    };
     let packets = {
         let mut out = pipe.lock();
         loop {
-            if !out.queue.is_empty() || out.closed.is_some() || out.released || upgrading {
+            let is_released = out.released || upgrading && !holds_in_upgrade || at_once;
+            if !out.queue.is_empty() || out.closed.is_some() || is_released {
                 break;
             }
             out = match pipe.wake.wait_timeout(out, Duration::from_millis(10)) {
@@ -106,6 +111,8 @@ fn answer(
 ) -> Response {
     let jsonp = request.param("j");
     let binary = packets.iter().any(|packet| matches!(packet.data, Data::Binary(_)));
+    let octets = lock(world).has(Defect::OctetsAlways) && protocol == Protocol::Eio3;
+    let binary = binary || octets;
     let response = if binary && protocol == Protocol::Eio3 && !b64 && jsonp.is_none() {
         Response::new(200, "application/octet-stream", payload::encode_octets(packets))
     } else {
@@ -116,7 +123,9 @@ fn answer(
         };
         match jsonp {
             Some(index) => {
-                let index: String = index.chars().filter(char::is_ascii_digit).collect();
+                let echoes = lock(world).has(Defect::JsonpIndexEchoed);
+                let is_kept = |c: &char| echoes || c.is_ascii_digit();
+                let index: String = index.chars().filter(is_kept).collect();
                 let literal = serde_json::Value::from(text).to_string();
                 let literal = literal.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
                 let body = format!("___eio[{index}]({literal});");
@@ -144,10 +153,11 @@ pub fn post(
     let sid = request.param("sid").unwrap_or("").to_owned();
     let (protocol, max) = {
         let mut world = lock(world);
+        let second_accepted = world.has(Defect::SecondPostAccepted);
         let Some(session) = world.sessions.get_mut(&sid) else {
             return Ok(engine_error(1));
         };
-        if session.posting {
+        if session.posting && !second_accepted {
             world.end_session(&sid, 1008, "polling_overlap");
             return Ok(engine_error(3).with("Connection", "close"));
         }
@@ -160,9 +170,12 @@ pub fn post(
     let body = body?;
     let outcome = take_body(world, request, &sid, protocol, body);
     let mut world = lock(world);
+    let only_pings = world.has(Defect::OnlyPingsAreLife);
     if let Some(session) = world.sessions.get_mut(&sid) {
         session.posting = false;
-        session.last_packet_at = Instant::now();
+        if !only_pings {
+            session.last_packet_at = Instant::now();
+        }
     }
     let ok = Response::new(200, "text/html", "ok").with("Cache-Control", "no-store");
     Ok(match outcome {
@@ -171,6 +184,7 @@ pub fn post(
             world.end_session(&sid, 1009, "too_large");
             Response::new(413, "text/plain", "").with("Cache-Control", "no-store")
         }
+        Err(Broken::Malformed) if world.has(Defect::FaultyPostActs) => ok,
         Err(Broken::Malformed) => {
             world.end_session(&sid, 1008, "parse_error");
             engine_error(3)
@@ -193,15 +207,50 @@ fn take_body(
     let body = body.ok_or(Broken::TooLarge)?;
     let is_slowed = {
         let world = lock(world);
-        if world.has(Defect::PostDiscarded) {
+        let is_upgrading = world.sessions.get(sid).is_some_and(|session| session.upgrading);
+        if world.has(Defect::PostDiscarded) || is_upgrading && world.has(Defect::PostsLostInUpgrade)
+        {
             return Ok(());
         }
         world.is_slowed(sid)
     };
-    let packets = body_of(request, protocol, body)
-        .and_then(|body| payload::decode(protocol, &body).ok())
-        .filter(|packets| packets.iter().all(|packet| has_valid_direction(protocol, packet)))
+    let keeps_newlines = lock(world).has(Defect::JsonpNewlinesKept);
+    let takes_any = lock(world).takes_any_direction();
+    let is_valid = |packet: &Packet| takes_any || has_valid_direction(protocol, packet);
+    let body = body_of(request, protocol, body, keeps_newlines).ok_or(Broken::Malformed)?;
+    if lock(world).has(Defect::PacketsBehindFault)
+        && let Body::Text(text) = &body
+    {
+        // Engine.IO 4 only: the others have lengths.
+        for part in text.split('\u{1e}').filter(|part| part.starts_with("42")) {
+            lock(world).handle(sid, engine::decode_text(part));
+        }
+    }
+    let mut packets = payload::decode(protocol, &body)
+        .ok()
+        .filter(|packets| packets.iter().all(is_valid))
         .ok_or(Broken::Malformed)?;
+    let (is_reversed, is_late, loses_fourth) = {
+        let world = lock(world);
+        let has = |defect| world.has(defect);
+        (has(Defect::PostReversed), has(Defect::PostLate), has(Defect::FourthPacketLost))
+    };
+    if is_reversed {
+        packets.reverse();
+    }
+    if loses_fourth {
+        packets.truncate(3);
+    }
+    if is_late {
+        let (world, sid) = (world.clone(), sid.to_owned());
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(150));
+            for packet in packets {
+                lock(&world).handle(&sid, Ok(packet));
+            }
+        });
+        return Ok(());
+    }
     for (index, packet) in packets.into_iter().enumerate() {
         if is_slowed && index >= PACKETS_AT_ONCE {
             thread::sleep(TURN);
@@ -219,12 +268,18 @@ fn has_valid_direction(protocol: Protocol, packet: &Packet) -> bool {
     }
 }
 
-fn body_of(request: &Request, protocol: Protocol, body: Vec<u8>) -> Option<Body> {
+fn body_of(
+    request: &Request,
+    protocol: Protocol,
+    body: Vec<u8>,
+    keeps_newlines: bool,
+) -> Option<Body> {
     if request.param("j").is_some() {
         let text = String::from_utf8(body).ok()?;
         let fields = parse_form(&text);
         let (_, data) = fields.into_iter().find(|(name, _)| name == "d")?;
-        return Some(Body::Text(unescape_newlines(&data)));
+        let text = if keeps_newlines { data } else { unescape_newlines(&data) };
+        return Some(Body::Text(text));
     }
     if protocol == Protocol::Eio3 && request.is_type("application/octet-stream") {
         return Some(Body::Octets(body));

@@ -13,7 +13,9 @@ impl World {
         let Some(room) = self.rooms.get(&room) else {
             return BTreeSet::new();
         };
-        room.members.keys().filter_map(|sid| self.identity_of_member(sid)).collect()
+        let forgets = self.has(Defect::ForgottenAfterRest);
+        let members = room.members.keys().filter(|sid| !forgets || !self.is_at_rest(sid));
+        members.filter_map(|sid| self.identity_of_member(sid)).collect()
     }
 
     /// For the defect that keeps members whose session ended: they count as the last identity.
@@ -54,8 +56,11 @@ impl World {
         let Some(user) = self.user(user) else {
             return Value::Null;
         };
+        let has_new_avatar = user.avatar.starts_with("/storage/");
+        let is_unknown = has_new_avatar && self.has(Defect::AvatarUnknown);
+        let name = if is_unknown { "" } else { &user.name };
         let mut entry =
-            json!({ "id": user.id, "name": user.name, "avatar": user.avatar, "src": user.avatar });
+            json!({ "id": user.id, "name": name, "avatar": user.avatar, "src": user.avatar });
         if self.has(Defect::LeakedToken) {
             let token = self.tokens.iter().find(|(_, owner)| **owner == user.id);
             entry["api_token"] = json!(token.map(|(token, _)| token));
@@ -68,15 +73,35 @@ impl World {
         if self.has(Defect::RosterShortAbove100) && present.len() > 100 {
             present.pop_last();
         }
+        while present.len() > 3 && self.has(Defect::FourthEntryLost) {
+            present.pop_last();
+        }
         if present.is_empty() && self.has(Defect::EmptyRosterArray) {
             return json!([]);
         }
-        let entries = present.into_iter().map(|user| (user.to_string(), self.entry(user)));
-        Value::Object(entries.collect::<Map<_, _>>())
+        let entries = present.iter().map(|&user| (user.to_string(), self.entry(user)));
+        let mut roster = entries.collect::<Map<_, _>>();
+        if self.has(Defect::EntryPerSession) {
+            for user in present {
+                let members =
+                    self.rooms.get(&room).into_iter().flat_map(|room| room.members.keys());
+                let sessions = members.filter(|sid| self.user_of(sid) == Some(user)).count();
+                if sessions > 1 {
+                    roster.insert(format!("{user}-2"), self.entry(user));
+                }
+            }
+        }
+        Value::Object(roster)
     }
 
     pub fn enter(&mut self, sid: &str, room: u64, mode: Mode) {
+        if let Some(session) = self.sessions.get_mut(sid)
+            && !session.joined.contains(&room)
+        {
+            session.joined.push(room);
+        }
         let user = self.user_of(sid);
+        self.keep_before(room);
         let was_present = user.is_some_and(|user| self.is_present(user, room));
         if let Some(room) = self.rooms.get_mut(&room) {
             room.members.insert(sid.to_owned(), mode);
@@ -125,13 +150,31 @@ impl World {
         let mut delta = meta.clone();
         delta["joined"] = joined.iter().map(|&user| self.entry(user)).collect();
         delta["left"] = if self.has(Defect::DeltaWithoutLeft) { json!([]) } else { json!(left) };
+        if self.has(Defect::LeftAndJoined) {
+            delta["left"] = joined.iter().chain(left).copied().collect();
+        }
         let full = event(name, &[roster, meta.clone()]);
         let delta = event("presence", &[delta]);
         let count = event("presence", &[meta]);
         let Some(members) = self.rooms.get(&room).map(|room| room.members.clone()) else {
             return;
         };
+        if self.has(Defect::RosterToAll) {
+            let others: Vec<String> =
+                self.sessions.keys().filter(|sid| !members.contains_key(*sid)).cloned().collect();
+            others.iter().for_each(|sid| self.send_encoded(sid, &full));
+        }
         for (sid, mode) in members {
+            if mode == Mode::Delta && self.has(Defect::FourthDeltaLost) {
+                let Some(session) = self.sessions.get_mut(&sid) else { continue };
+                session.deltas += 1;
+                if session.deltas > 3 {
+                    continue;
+                }
+            }
+            if mode == Mode::Delta && self.has(Defect::DeltaGetsRosters) {
+                self.send_encoded(&sid, &full);
+            }
             let is_remote = actor.is_some_and(|actor| self.are_apart(actor, &sid));
             let is_lost = is_remote && !left.is_empty() && self.has(Defect::RemoteLeaveLost);
             if except == Some(sid.as_str()) || is_lost {
@@ -142,6 +185,33 @@ impl World {
                 Mode::Delta if repeated => {}
                 Mode::Delta => self.send_as(Some("broadcast:presence_delta"), &sid, &delta),
                 Mode::Count => self.send_as(Some("broadcast:presence_count"), &sid, &count),
+            }
+        }
+    }
+
+    /// Keeps the roster before a change, for the defect that sends it later.
+    fn keep_before(&mut self, room: u64) {
+        if !self.has(Defect::RevertsAfterRest) {
+            return;
+        }
+        let before = self.roster(room);
+        if let Some(state) = self.rooms.get_mut(&room) {
+            state.before = Some((before, Instant::now()));
+        }
+    }
+
+    /// Sends rosters as they were before the last change, after a rest.
+    pub fn revert_rosters(&mut self, now: Instant, after: Duration) {
+        let mut due = Vec::new();
+        for (id, room) in &mut self.rooms {
+            if let Some((before, _)) = room.before.take_if(|(_, at)| now - *at > after) {
+                due.push((*id, before, room.members.keys().cloned().collect::<Vec<_>>()));
+            }
+        }
+        for (room, before, members) in due {
+            let meta = self.meta(room);
+            for sid in members {
+                self.emit(&sid, "roomout", &[before.clone(), meta.clone()]);
             }
         }
     }
@@ -159,6 +229,7 @@ impl World {
             .map(|session| session.sid.clone())
             .collect();
         let now = Instant::now();
+        self.keep_before(room);
         let Some(state) = self.rooms.get_mut(&room) else {
             return;
         };

@@ -59,6 +59,21 @@ pub fn answer(
     request: &Request,
     reader: &mut BufReader<TcpStream>,
 ) -> io::Result<Response> {
+    if lock(world).has(Defect::AllowsAnyReader) && request.header("origin").is_some() {
+        return answer_plainly(world, request, reader).map(|answer| {
+            answer
+                .with("Access-Control-Allow-Origin", "*")
+                .with("Access-Control-Allow-Credentials", "true")
+        });
+    }
+    answer_plainly(world, request, reader)
+}
+
+fn answer_plainly(
+    world: &Shared,
+    request: &Request,
+    reader: &mut BufReader<TcpStream>,
+) -> io::Result<Response> {
     let node = world.node;
     let is_upload = request.method == "POST" && request.path.starts_with("/api/file/");
     if is_upload && !lock(world).has(Defect::UploadBeforeAsked) {
@@ -78,10 +93,23 @@ pub fn answer(
     if !request.path.starts_with("/api/") && request.path != "/api" {
         return Ok(world.file(request));
     }
+    if world.has(Defect::FormRefused)
+        && request.method == "POST"
+        && request.is_type("application/json")
+        && serde_json::from_slice::<Map<String, Value>>(&body).is_err()
+    {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    if request.path == "/api/robot" && world.has(Defect::RobotClosed) {
+        return Ok(Response::json(500, &json!({ "message": "Server Error" })));
+    }
     let is_gone = request.path == "/api/register" && world.has(Defect::RegistrationGone);
     let Some((method, _, handler)) =
         ROUTES.iter().find(|(_, path, _)| *path == request.path && !is_gone)
     else {
+        if world.has(Defect::FilesAnywhere) {
+            return Ok(Response::new(200, "text/html; charset=UTF-8", "<!doctype html>"));
+        }
         return Ok(Response::json(404, &json!({ "message": "Not Found" })));
     };
     if *method != request.method {
@@ -98,6 +126,24 @@ pub fn answer(
         }
     }
     let mut call = Call::read(request, &body, node);
+    let cookie = cookie(request, "throng_session");
+    let shown = request.header("authorization").and_then(|v| v.strip_prefix("Bearer "));
+    let is_number = call.fields.get("api_token").is_some_and(Value::is_number);
+    if call.token.is_none()
+        && (world.has(Defect::CookiePosts) || world.has(Defect::CookieOfAnyOrigin))
+    {
+        call.token = cookie.filter(|_| request.param("api_token").is_none());
+    } else if world.has(Defect::QueryTokenLast) && shown.is_some() {
+        call.token = shown.map(str::to_owned);
+    } else if is_number && world.has(Defect::NumberTokenCounts) {
+        call.token =
+            world.tokens.iter().find(|(_, user)| **user == 1).map(|(token, _)| token.clone());
+    }
+    if let Some(Value::String(text)) = call.fields.get_mut("password")
+        && world.has(Defect::PasswordTrimmed)
+    {
+        *text = text.trim().to_owned();
+    }
     if let Some(rule) = world.options.rule.clone() {
         let mut fields = Value::Object(call.fields);
         rule.body(&format!("in:{} {}", request.method, request.path), &mut fields);
@@ -262,7 +308,7 @@ impl World {
     }
 
     fn register(&mut self, call: &Call) -> Response {
-        let email = call.text("name").to_owned();
+        let email = self.name_given(call);
         if let Some(message) = self.register_fault(call, &email) {
             return Response::json(200, &json!({ "errno": 1, "message": message }));
         }
@@ -283,6 +329,12 @@ impl World {
         self.token_answer(id, "Registered", true)
     }
 
+    /// The e-mail of a registration.
+    fn name_given(&self, call: &Call) -> String {
+        let name = call.text("name");
+        if self.has(Defect::NamesNotTrimmed) { format!("{name} ") } else { name.to_owned() }
+    }
+
     fn name_of(&self, email: &str) -> String {
         let local = email.split('@').next().unwrap_or("");
         if self.has(Defect::MarkupInNames) {
@@ -299,7 +351,11 @@ impl World {
                 && !email.contains(' ')
                 && !host.contains('@')
         });
-        let taken = self.users.iter().any(|user| user.email.eq_ignore_ascii_case(email));
+        let is_same = |one: &str| match self.has(Defect::CaseMatters) {
+            true => one == email,
+            false => one.eq_ignore_ascii_case(email),
+        };
+        let taken = self.users.iter().any(|user| is_same(&user.email));
         let src = call.fields.get("src").filter(|src| !src.is_null() && **src != "");
         let src_text = src.and_then(Value::as_str);
         let password = call.fields.get("password").filter(|value| !value.is_null());
@@ -317,6 +373,8 @@ impl World {
             Some("The password must be a string.")
         } else if call.text("password").chars().count() < 6 {
             Some("The password must be at least 6 characters.")
+        } else if src.is_some() && self.has(Defect::SourceUnchecked) {
+            None
         } else if src.is_some() && !src_text.is_some_and(|src| is_url(src) || self.is_avatar(src)) {
             Some("The src is not a valid URL.")
         } else if src_text.is_some_and(|src| src.chars().count() > 255) {
@@ -358,6 +416,9 @@ impl World {
         match (fault, found.map(|user| user.id)) {
             (None, Some(id)) => {
                 self.guesses.remove(&name);
+                if self.has(Defect::LoginEndsTokens) {
+                    self.tokens.retain(|_, user| *user != id);
+                }
                 self.token_answer(id, "Logged in", false)
             }
             (fault, _) => {
@@ -458,15 +519,25 @@ impl World {
 
     fn log_out(&mut self, call: &Call, _user: u64) -> Response {
         if let Some(token) = &call.token {
-            self.tokens.remove(token);
+            if !self.has(Defect::LogoutKeepsToken) {
+                self.tokens.remove(token);
+            }
+            let of_user = self.has(Defect::LogoutOfUser).then_some(_user);
+            let closes = self.has(Defect::LogoutClosesSessions);
             let stays_here = self.has(Defect::RemoteLogoutLost);
             let held = |session: &&Session| {
-                session.token.as_ref() == Some(token) && (!stays_here || session.node == call.node)
+                (session.token.as_ref() == Some(token)
+                    || of_user.is_some() && session.user == of_user)
+                    && (!stays_here || session.node == call.node)
             };
             let bound: Vec<String> =
                 self.sessions.values().filter(held).map(|session| session.sid.clone()).collect();
             if !self.has(Defect::LogoutKeepsSessions) {
                 for sid in bound {
+                    if closes {
+                        self.end_session(&sid, 1008, "parse_error");
+                        continue;
+                    }
                     self.leave_all(&sid);
                     if let Some(session) = self.sessions.get_mut(&sid) {
                         session.user = None;
@@ -484,15 +555,28 @@ impl World {
     fn history(&mut self, call: &Call, user: u64) -> Response {
         let (room, page) =
             (call.number("roomid").unwrap_or(0), call.number("current").unwrap_or(0));
+        let page = if self.has(Defect::MissingRoomHistory) { page.max(1) } else { page };
+        let lags = self.has(Defect::HistoryLags);
+        let size = if self.has(Defect::PageOf21) { PAGE + 1 } else { PAGE };
+        let ignores_total = self.has(Defect::TotalIgnored);
+        let is_last = self.has(Defect::PastPageIsLast);
+        let empty_fourth = self.has(Defect::FourthPageEmpty);
         let Some(state) = self.rooms.get(&room).filter(|_| page > 0) else {
             return Response::json(200, &json!({ "data": { "errno": 1 } }));
         };
-        let stored = state.messages.len() as u64;
-        let total = call.number("total").filter(|&t| t > 0 && t <= stored).unwrap_or(stored);
+        let is_old = |at: &&Instant| !lags || at.elapsed() > Duration::from_millis(500);
+        let stored = state.stored_at.iter().filter(is_old).count() as u64;
+        let given = call.number("total").filter(|&t| t > 0 && t <= stored && !ignores_total);
+        let total = given.unwrap_or(stored);
+        let asked = page;
+        let page = if is_last && page.saturating_sub(1) * PAGE >= total { 1 } else { page };
         let (from, to) = if self.has(Defect::HistoryOldestFirst) {
             ((page - 1) * PAGE, (page * PAGE).min(total))
+        } else if empty_fourth && page > 3 {
+            (0, 0)
         } else {
-            (total.saturating_sub(page * PAGE), total.saturating_sub((page - 1) * PAGE))
+            let before = (page - 1).saturating_mul(size);
+            (total.saturating_sub(page.saturating_mul(size)), total.saturating_sub(before))
         };
         let rows = (from.min(to)..to).filter_map(|index| state.messages.get(index as usize));
         let rows = rows.map(|message| {
@@ -504,12 +588,19 @@ impl World {
             row
         });
         let rows: Vec<Value> = rows.collect();
-        let data = json!({ "errno": 0, "data": rows, "total": total, "current": page });
+        let data = json!({ "errno": 0, "data": rows, "total": total, "current": asked });
         Response::json(200, &json!({ "data": data }))
     }
 
     /// Everything outside `/api`.
     fn file(&self, request: &Request) -> Response {
+        let breaks_query = self.has(Defect::QueryIsPath) && !request.query.is_empty();
+        if self.has(Defect::FilesAnywhere) && request.path.starts_with("/storage/") {
+            return Response::new(200, "text/html; charset=UTF-8", "<!doctype html>");
+        }
+        if breaks_query {
+            return Response::json(404, &json!({ "message": "Not Found" }));
+        }
         if let Some((content_type, bytes)) = self.files.get(&request.path) {
             return Response::new(200, content_type, bytes.clone())
                 .with("X-Content-Type-Options", "nosniff")

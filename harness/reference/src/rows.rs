@@ -111,6 +111,9 @@ fn transport() -> Vec<Row> {
         row("TRN-71", "jsonp", Act::Replace("\\u2029", "\u{2029}")),
         row("TRN-3 CHAT-3 CHAT-2", "in:engine", gone("query.api_token")),
         row("TRN-3", "in:engine", gone("query.b64")),
+        row("TRN-65", "refusal:4", Act::Header("Access-Control-Allow-Origin", Some("*"))),
+        row("TRN-65", "403 *", Act::Header("Access-Control-Allow-Origin", Some("*"))),
+        row("TRN-65", "GET *", Act::Header("Access-Control-Allow-Credentials", Some("true"))),
     ]
 }
 
@@ -426,10 +429,15 @@ fn api() -> Vec<Row> {
 fn late_and_limited() -> Vec<Row> {
     let slow = |(clauses, on): &(&'static str, &str)| row(clauses, on, late());
     let slow_ones = [
-        ("PRES-51 PRES-24 PRES-50", "broadcast:*"),
-        ("PRES-56 UNR-10", "event:message*"),
-        ("PRES-54", "ack:room"),
-        ("CHAT-81 LIM-19 PRES-51", "broadcast:roomout"),
+        ("PRES-51 PRES-24 PRES-50 CHAT-100", "broadcast:*"),
+        ("PRES-56 CHAT-100", "event:message*"),
+        ("PRES-54 CHAT-100", "ack:room"),
+        ("CHAT-100", "ack:*"),
+        ("CHAT-100", "ack:message"),
+        ("CHAT-100", "ack:roomout"),
+        ("CHAT-100", "event:message/own"),
+        ("CHAT-100", "event:room"),
+        ("CHAT-81 LIM-19 PRES-51 CHAT-100", "broadcast:roomout"),
     ];
     let mut rows: Vec<Row> = slow_ones.iter().map(slow).collect();
     rows.extend([

@@ -160,7 +160,11 @@ impl Rule {
         let packet = Packet::text(kind, "");
         match self.send(&format!("poll:{}", name_of(&packet)), packet) {
             Sent::Now(packets) => packets,
-            Sent::Later(_, packet) | Sent::Behind(packet) => vec![packet],
+            Sent::Later(by, packet) => {
+                std::thread::sleep(by);
+                vec![packet]
+            }
+            Sent::Behind(packet) => vec![packet],
         }
     }
 

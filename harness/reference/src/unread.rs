@@ -15,7 +15,10 @@ impl World {
         if self.is_present(user, room) && !self.has(Defect::CountsReaders) {
             return 0;
         }
-        seq.saturating_sub(self.reads.get(&(user, room)).copied().unwrap_or(0))
+        let mark = self.reads.get(&(user, room)).copied();
+        let never = if self.has(Defect::NeverThereIsZero) { seq } else { 0 };
+        let unread = seq.saturating_sub(mark.unwrap_or(never));
+        if self.has(Defect::UnreadStopsAt20) { unread.min(20) } else { unread }
     }
 
     pub fn count_of_all(&self, user: u64) -> Value {
@@ -38,7 +41,7 @@ impl World {
         let seq = self.seq(room);
         let had = seq.saturating_sub(self.reads.get(&(user, room)).copied().unwrap_or(0));
         self.reads.insert((user, room), seq);
-        if had > 0 {
+        if had > 0 && !self.has(Defect::EnteringQuiet) {
             let members = self.rooms.get(&room).map(|r| r.members.clone()).unwrap_or_default();
             for session in self.sessions.values_mut() {
                 if session.user == Some(user) && !members.contains_key(&session.sid) {
@@ -90,9 +93,14 @@ impl World {
             .filter(|s| s.counts_sent.is_none_or(|sent| now >= sent + window))
             .map(|s| s.sid.clone())
             .collect();
+        let names_all = self.has(Defect::UpdateNamesAll);
+        let all: Vec<u64> = self.rooms.keys().copied().collect();
         for sid in due {
             let Some(session) = self.sessions.get_mut(&sid) else { continue };
-            let rooms = std::mem::take(&mut session.counts_pending);
+            let mut rooms = std::mem::take(&mut session.counts_pending);
+            if names_all {
+                rooms.extend(&all);
+            }
             session.counts_sent = Some(now);
             let Some(user) = session.user else { continue };
             let user = self.counted(user);

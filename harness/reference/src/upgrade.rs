@@ -22,12 +22,16 @@ pub fn probe(
     let deadline = Instant::now() + timeout;
     stream.set_read_timeout(Some(Duration::from_millis(50)))?;
     if next_text(frames, writer, deadline).as_deref() != Some("2probe") {
+        if lock(world).has(Defect::NoProbeEndsSession) {
+            lock(world).end_session(sid, 1008, "parse_error");
+        }
         writer.close(1008, "no probe");
         return Ok(false);
     }
     let pipe = {
         let mut world = lock(world);
         let has_payload = !world.has(Defect::PongWithoutPayload);
+        let keeps_poll = world.has(Defect::HeldPollKept);
         let Some(session) = world.sessions.get_mut(sid).filter(|s| !s.upgrading) else {
             writer.close(1008, "no such session");
             return Ok(false);
@@ -35,7 +39,7 @@ pub fn probe(
         session.upgrading = true;
         writer.text(if has_payload { "3probe" } else { "3" })?;
         let mut out = session.pipe.lock();
-        out.released = out.held;
+        out.released = out.held && !keeps_poll;
         drop(out);
         session.pipe.wake.notify_all();
         session.pipe.clone()
@@ -49,11 +53,21 @@ pub fn probe(
     let mut world = lock(world);
     let repeats = world.has(Defect::DuplicateAfterUpgrade);
     let loses = world.has(Defect::LostInUpgrade);
+    let restarts = world.has(Defect::UpgradeRestartsPing);
+    let gives_up = world.has(Defect::GivenUpEndsSession);
+    let interval = world.options.ping_interval;
     let Some(session) = world.sessions.get_mut(sid) else {
         writer.close(1008, "no such session");
         return Ok(false);
     };
     session.upgrading = false;
+    if restarts {
+        session.ping_due = Instant::now() + interval;
+    }
+    if !moved && gives_up {
+        world.end_session(sid, 1008, "parse_error");
+        return Ok(false);
+    }
     if !moved {
         pipe.lock().released = false;
         writer.close(1008, "no upgrade");

@@ -1,6 +1,6 @@
 //! All state of the reference server.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ use crate::rule::{self, Rule, Sent};
 pub const ROOM_ID_MAX: u64 = 999_999_999;
 /// Rooms that exist from the start; others are created by their first join.
 const FIRST_ROOMS: [u64; 2] = [1, 2];
+/// After so long without an event some defects show.
+const REST: Duration = Duration::from_secs(6);
 /// Every session is looked at so often.
 const HEARTBEATS_EVERY: Duration = Duration::from_millis(20);
 const NODE_DIED: &str = "node_died";
@@ -139,6 +141,18 @@ pub struct Session {
     pub left_before: BTreeSet<u64>,
     pub acks: u64,
     pub last_event: Option<Packet>,
+    /// Ack ids that were answered.
+    pub acked: HashSet<u64>,
+    /// An event that a defect handles before the next one.
+    pub waiting: Option<(String, Option<Value>, Option<u64>)>,
+    pub events: u64,
+    pub last_text: String,
+    /// The last event of the client.
+    pub acted_at: Instant,
+    pub logged_in: bool,
+    pub deltas: u64,
+    /// Its rooms in the order of the joins.
+    pub joined: Vec<u64>,
 }
 
 pub struct User {
@@ -176,6 +190,11 @@ pub struct CidKey {
 
 #[derive(Default)]
 pub struct Room {
+    /// The roster before the last change, when that was.
+    pub before: Option<(Value, Instant)>,
+    pub last_text_is_equal: bool,
+    /// When each message was stored.
+    pub stored_at: Vec<Instant>,
     pub members: BTreeMap<String, Mode>,
     pub version: u64,
     pub messages: Vec<Message>,
@@ -205,6 +224,8 @@ pub struct World {
     /// Uploads that are being received, where they take turns.
     pub uploads: usize,
     pub messages_made: u64,
+    /// For the defect that counts sids.
+    sids: u64,
     /// Messages that may be sent again.
     pub firsts: BTreeMap<CidKey, Message>,
     /// Users and rooms where one session left while another stayed.
@@ -213,12 +234,20 @@ pub struct World {
     pub late: Vec<(Instant, String, Packet)>,
     /// The event that is being handled.
     pub acting: String,
+    /// Sids of sessions that ended.
+    pub closed: HashSet<String>,
+    /// An event that is handled behind the present one.
+    pub after: Option<(String, Option<Value>, Option<u64>)>,
+    /// Values of `t`, by session.
+    pub timestamps: HashSet<(String, String)>,
     heartbeats_due: Instant,
 }
 
 impl World {
     pub fn new(options: Options) -> World {
-        let rooms = FIRST_ROOMS.iter().map(|&id| (id, Room::default())).collect();
+        let is_other = options.defect == Some(Defect::OtherFirstRooms);
+        let shift = if is_other { 2 } else { 0 };
+        let rooms = FIRST_ROOMS.iter().map(|&id| (id + shift, Room::default())).collect();
         World {
             options,
             sessions: BTreeMap::new(),
@@ -232,11 +261,15 @@ impl World {
             api_allowance: None,
             uploads: 0,
             messages_made: 0,
+            sids: 0,
             firsts: BTreeMap::new(),
             tab_left: BTreeSet::new(),
             last_identity: None,
             late: Vec::new(),
             acting: String::new(),
+            closed: HashSet::new(),
+            after: None,
+            timestamps: HashSet::new(),
             heartbeats_due: Instant::now(),
         }
     }
@@ -252,14 +285,20 @@ impl World {
         on_websocket: bool,
         b64: bool,
     ) -> String {
-        let sid = random_id();
+        let sid = if self.has(Defect::SequentialSids) {
+            self.sids += 1;
+            format!("{:020}", self.sids)
+        } else {
+            random_id()
+        };
         let now = Instant::now();
         let is_eio3 = protocol == Protocol::Eio3;
+        let has_sid = self.has(Defect::SocketIdIsSid);
         let first_ping =
             if self.has(Defect::PingAtOnce) { now } else { now + self.options.ping_interval };
         let session = Session {
             node,
-            socket_id: if is_eio3 { sid.clone() } else { random_id() },
+            socket_id: if is_eio3 || has_sid { sid.clone() } else { random_id() },
             sid: sid.clone(),
             protocol,
             b64,
@@ -281,6 +320,14 @@ impl World {
             left_before: BTreeSet::new(),
             acks: 0,
             last_event: None,
+            acked: HashSet::new(),
+            waiting: None,
+            events: 0,
+            last_text: String::new(),
+            acted_at: now,
+            logged_in: false,
+            deltas: 0,
+            joined: Vec::new(),
         };
         let offers_none = on_websocket || self.has(Defect::UpgradeNotOffered);
         let upgrades: &[&str] = if offers_none { &[] } else { &["websocket"] };
@@ -336,8 +383,9 @@ impl World {
         let is_too_large = code == 1009 && self.has(Defect::TooLargeClosesAnother);
         let stays_in_rooms = self.has(Defect::GhostAfterDisconnect)
             || (reason == NODE_DIED && self.has(Defect::DeadNodeStays));
+        self.closed.insert(sid.to_owned());
         if !stays_in_rooms {
-            self.leave_all(sid);
+            self.leave_all_by_end(sid);
         }
         if let Some(session) = self.sessions.remove(sid) {
             let mut out = session.pipe.lock();
@@ -393,6 +441,30 @@ impl World {
 
     /// Ends all sessions of a node.
     pub fn end_node(&mut self, node: usize) {
+        if self.has(Defect::RestartForgetsMessages) {
+            for room in self.rooms.values_mut() {
+                room.messages.pop();
+                room.stored_at.pop();
+            }
+        }
+        if self.has(Defect::RestartResetsSeq) {
+            self.rooms.values_mut().for_each(|room| room.seq = 0);
+        }
+        if self.has(Defect::RestartForgetsCids) {
+            self.firsts.clear();
+        }
+        if self.has(Defect::RestartForgetsTokens) {
+            self.tokens.clear();
+        }
+        if self.has(Defect::RestartForgetsMarks) {
+            self.reads.clear();
+        }
+        if self.has(Defect::RestartKeepsRosters) {
+            // Members without a session count as the last identity.
+            for room in self.rooms.values_mut() {
+                room.members.insert("gone".to_owned(), Mode::Full);
+            }
+        }
         let of_node = self.sessions.iter().filter(|(_, session)| session.node == node);
         let sids: Vec<String> = of_node.map(|(sid, _)| sid.clone()).collect();
         for sid in sids {
@@ -408,6 +480,9 @@ impl World {
 
     /// The largest message or body of a session, or of a client that has none.
     pub fn payload_max(&self, sid: &str) -> usize {
+        if self.has(Defect::PayloadOneLess) && self.user_of(sid).is_some() {
+            return self.options.max_payload - 1;
+        }
         if self.has(Defect::PayloadUnlimited) || self.has(Defect::AnonymousUnlimited) {
             return 256 << 20;
         }
@@ -459,7 +534,27 @@ impl World {
         if self.options.rule.is_some() {
             self.sessions.values().for_each(|session| session.pipe.send_late(now));
         }
+        self.rest(now);
         self.flush_counts(now);
+    }
+
+    /// Whether the client of a session has sent no event for a while.
+    pub fn is_at_rest(&self, sid: &str) -> bool {
+        self.sessions.get(sid).is_some_and(|session| session.acted_at.elapsed() > REST)
+    }
+
+    /// Defects that show after a rest.
+    fn rest(&mut self, now: Instant) {
+        if self.has(Defect::IdentityEndsAfterRest) {
+            for session in self.sessions.values_mut() {
+                if now - session.acted_at > REST {
+                    session.user = None;
+                }
+            }
+        }
+        if self.has(Defect::RevertsAfterRest) {
+            self.revert_rosters(now, REST);
+        }
     }
 
     fn heartbeats(&mut self, now: Instant) {
@@ -468,27 +563,40 @@ impl World {
         let allows_silence_4 = self.has(Defect::SilenceAllowed);
         let allows_silence_3 = self.has(Defect::SilenceAllowedEio3);
         let keeps_unread = self.has(Defect::UnreadAnswersKept);
+        let polling_stays = self.has(Defect::PollingNeverTimesOut);
+        let pings_eio3 = self.has(Defect::Eio3ServerPings);
+        let ping_timeout = match self.has(Defect::TimesOutEarly) {
+            true => options.ping_timeout / 4,
+            false => options.ping_timeout,
+        };
+        let disconnected_stays = self.has(Defect::DisconnectedStays);
         for (sid, session) in &mut self.sessions {
             match session.protocol {
                 Protocol::Eio3 => {
                     let silence = options.ping_interval + options.ping_timeout;
+                    if pings_eio3 && now >= session.ping_due {
+                        session.pipe.push(Packet::text(Kind::Ping, ""));
+                        session.ping_due = now + options.ping_interval;
+                    }
                     if now > session.last_packet_at + silence && !allows_silence_3 {
                         ended.push((sid.clone(), 4002, "ping_timeout"));
                     }
                 }
                 Protocol::Eio4 => {
-                    if session.pong_due.is_some_and(|due| now > due) && !allows_silence_4 {
+                    let is_kept = allows_silence_4 || polling_stays && !session.on_websocket;
+                    if session.pong_due.is_some_and(|due| now > due) && !is_kept {
                         ended.push((sid.clone(), 4002, "ping_timeout"));
                     } else if session.pong_due.is_none() && now >= session.ping_due {
                         session.pipe.push(Packet::text(Kind::Ping, ""));
-                        session.pong_due = Some(session.ping_due + options.ping_timeout);
+                        session.pong_due = Some(session.ping_due + ping_timeout);
                     }
                 }
             }
             if session.pipe.lock().bytes > options.outbound_bytes_max && !keeps_unread {
                 ended.push((sid.clone(), 4001, "slow_consumer"));
             }
-            if session.connect_due.is_some_and(|due| now > due) {
+            let is_kept = disconnected_stays && session.was_connected;
+            if session.connect_due.is_some_and(|due| now > due) && !is_kept {
                 ended.push((sid.clone(), 4003, "connect_timeout"));
             }
         }
