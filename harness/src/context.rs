@@ -27,6 +27,7 @@ use crate::combo::Combo;
 use crate::invariants::{self, Known, Received, Violation};
 use crate::outcome::{Outcome, Stop, fail};
 use crate::run::Run;
+use crate::shapes;
 
 /// How long nothing must arrive before a case concludes that nothing will.
 pub const QUIET: Duration = Duration::from_millis(200);
@@ -353,7 +354,16 @@ impl Context {
     /// # Errors
     /// The first violation.
     pub fn check_received(&self) -> Result<(), Violation> {
+        for answered in self.transcript.take_answered() {
+            shapes::check_answer(&answered)?;
+            invariants::check_account(&answered, &self.run.users())?;
+        }
         let mut sessions = self.sessions.lock().expect("no thread panics while it adds a session");
+        for (.., shared) in sessions.iter() {
+            let state = shared.state();
+            state.events.iter().try_for_each(shapes::check_event)?;
+            state.acks.iter().try_for_each(|(_, args, _)| shapes::check_ack(args))?;
+        }
         let received: Vec<Received> = sessions
             .drain(..)
             .map(|(label, user, shared)| Received {

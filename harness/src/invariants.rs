@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::client::chat::roster_ids;
 use crate::client::rest::User;
 use crate::client::state::Event;
+use crate::client::transcript::Answered;
 use crate::outcome::Stop;
 
 /// What one session received that the text does not allow.
@@ -63,6 +64,33 @@ pub fn check(sessions: &[Received], known: &Known<'_>) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Compares what the API says of an account with what its user registered.
+///
+/// # Errors
+/// The first difference.
+pub fn check_account(answered: &Answered, users: &BTreeMap<u64, User>) -> Outcome {
+    let path = answered.path.split('?').next().unwrap_or("");
+    let (clause, account) = match (path, answered.status) {
+        ("/api/login", 200) if answered.body["errno"] == 0 => ("REST-19", &answered.body["user"]),
+        ("/api/user", 200) => ("REST-22", &answered.body),
+        _ => return Ok(()),
+    };
+    let by_email = users.values().find(|user| account["email"] == user.email.as_str());
+    let by_id = account["id"].as_u64().and_then(|id| users.get(&id));
+    let Some(user) = by_email.or(by_id) else { return Ok(()) };
+    let is_same = account["id"] == user.id
+        && account["email"] == user.email.as_str()
+        && account["name"] == user.name.as_str();
+    if is_same {
+        return Ok(());
+    }
+    Err(Violation {
+        clause,
+        expected: format!("id {}, name {:?} and e-mail {:?}", user.id, user.name, user.email),
+        observed: account.to_string(),
+    })
 }
 
 /// What several sessions must agree on.

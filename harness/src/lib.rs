@@ -11,7 +11,7 @@
 //! | [`mutants`] | the cases against the reference server with one defect each |
 //! | [`latency`] | delivery latency and completeness at a fixed rate |
 //! | [`capabilities`], [`mod@probe`] | what the target offers; cases for missing features are skipped |
-//! | [`mod@run`], [`context`], [`borrowed`], [`outcome`], [`combo`] | what a case works with and reports |
+//! | [`mod@run`], [`context`], [`shapes`], [`borrowed`], [`outcome`], [`combo`] | what a case works with and reports |
 //! | [`runner`], [`demands`], [`report`], [`output`], [`known`], [`skips`] | selection, verdicts, what must be judged, reports and lists |
 //! | [`client`] | sockets, HTTP, WebSocket, Engine.IO and Socket.IO sessions, chat users |
 //!
@@ -48,6 +48,7 @@ pub mod property;
 pub mod report;
 pub mod run;
 pub mod runner;
+pub mod shapes;
 pub mod skips;
 pub mod slo;
 mod together;

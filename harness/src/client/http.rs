@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ClientError;
 use super::target::Target;
-use super::transcript::Log;
+use super::transcript::{Answered, Log};
 
 /// An answer that goes on beyond this does not end.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -108,7 +108,18 @@ impl Connection {
         wait: Duration,
     ) -> Result<Response, ClientError> {
         self.send(request)?;
-        self.receive(wait)
+        let response = self.receive(wait)?;
+        let is_of_api =
+            ["/api/", "/health", "/ready"].iter().any(|at| request.path.starts_with(at));
+        if is_of_api {
+            self.log.answered(Answered {
+                method: request.method.to_owned(),
+                path: request.path.to_owned(),
+                status: response.status,
+                body: response.json(),
+            });
+        }
+        Ok(response)
     }
 
     pub fn send(&mut self, request: &Request<'_>) -> Result<(), ClientError> {

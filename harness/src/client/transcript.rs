@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Lines beyond this number are counted, not kept.
 const LINES_MAX: usize = 4_000;
@@ -43,8 +44,20 @@ impl Line {
 #[derive(Clone)]
 pub struct Transcript(Arc<Inner>);
 
+/// An answer of the HTTP API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    pub status: u16,
+    /// `null` if it is not JSON.
+    pub body: Value,
+}
+
 struct Inner {
     start: Instant,
+    answered: Mutex<Vec<Answered>>,
     /// Time that the case has waited because the target asked for it, in milliseconds.
     paused_ms: AtomicU64,
     lines: Mutex<Vec<Line>>,
@@ -54,6 +67,7 @@ impl Default for Transcript {
     fn default() -> Self {
         Transcript(Arc::new(Inner {
             start: Instant::now(),
+            answered: Mutex::default(),
             paused_ms: AtomicU64::new(0),
             lines: Mutex::new(Vec::new()),
         }))
@@ -73,6 +87,12 @@ impl Transcript {
     /// The case has waited for others.
     pub fn note_pause(&self, time: Duration) {
         self.0.paused_ms.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The answers of the HTTP API since this was last asked for.
+    pub fn take_answered(&self) -> Vec<Answered> {
+        let mut answered = self.0.answered.lock().expect("no thread panics while it adds one");
+        std::mem::take(&mut *answered)
     }
 
     pub fn lines(&self) -> Vec<Line> {
@@ -103,6 +123,15 @@ impl Log {
 
     pub fn received(&self, text: impl AsRef<str>) {
         self.line(Direction::Received, text.as_ref());
+    }
+
+    /// Keeps an answer of the HTTP API for the end of the case.
+    pub fn answered(&self, answered: Answered) {
+        let mut all =
+            self.transcript.0.answered.lock().expect("no thread panics while it adds one");
+        if all.len() < LINES_MAX {
+            all.push(answered);
+        }
     }
 
     pub fn note(&self, text: impl AsRef<str>) {

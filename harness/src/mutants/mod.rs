@@ -1,7 +1,7 @@
 //! Shows that the harness detects errors: it is run against servers with one thing wrong.
 //!
 //! A mutant is judged by what is new: a result counts against it only if the same case passed on the correct reference
-//! server, in the same invocation, with the same seed. It breaks a clause if such a case names the clause. Clauses that
+//! server, in the same invocation, with the same seed, and fails twice on the mutant. It breaks a clause if such a case names the clause. Clauses that
 //! no mutant breaks show gaps: in the mutants or in the cases.
 //!
 //! | module | what is in it |

@@ -17,11 +17,14 @@ pub struct Failing {
 
 impl Failing {
     pub fn of(report: &Report) -> Failing {
-        let clauses = match report.expected.split_once(':') {
-            // A property names many clauses, and says which one it is about.
-            Some((clause, _)) if is_property(&report.case) => vec![clause.to_owned()],
-            _ => report.clauses.clone(),
-        };
+        // What holds of everything received is named in front of what was expected.
+        let named =
+            report.expected.split(':').next().filter(|id| throng_spec::clause(id).is_some());
+        // A property names many clauses, and is only about the one that it found broken.
+        let mut clauses =
+            if is_property(&report.case) { Vec::new() } else { report.clauses.clone() };
+        clauses.extend(named.map(str::to_owned));
+        clauses.dedup();
         Failing { name: report.name.clone(), clauses, observed: report.observed.clone() }
     }
 }
