@@ -285,6 +285,10 @@ pub struct MutantsArgs {
     /// clauses is found broken
     #[arg(long)]
     pub all_cases: bool,
+    /// File with mutants that are known to live, one name per line, with the reason behind `#`; a listed mutant that is
+    /// detected fails the run
+    #[arg(long, value_name = "FILE")]
+    pub known_alive: Option<PathBuf>,
     /// Print the clauses that no mutant breaks
     #[arg(long)]
     pub not_broken: bool,

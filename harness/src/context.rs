@@ -356,11 +356,12 @@ impl Context {
     pub fn check_received(&self) -> Result<(), Violation> {
         for answered in self.transcript.take_answered() {
             shapes::check_answer(&answered)?;
-            invariants::check_account(&answered, &self.run.users())?;
+            invariants::check_account(&answered, &self.run.users(), !self.changes_avatars)?;
         }
         let mut sessions = self.sessions.lock().expect("no thread panics while it adds a session");
         for (.., shared) in sessions.iter() {
             let state = shared.state();
+            shapes::check_packets(&state, shared.options.protocol)?;
             state.events.iter().try_for_each(shapes::check_event)?;
             state.acks.iter().try_for_each(|(_, args, _)| shapes::check_ack(args))?;
         }

@@ -58,7 +58,13 @@ const DELTA: [&str; 6] = ["room", "seq", "version", "online", "joined", "left"];
 pub fn check(sessions: &[Received], known: &Known<'_>) -> Outcome {
     let mut seen = Seen::default();
     for session in sessions {
-        let mut member = Member { session, known, seqs: BTreeMap::new(), rosters: BTreeMap::new() };
+        let mut member = Member {
+            session,
+            known,
+            seqs: BTreeMap::new(),
+            roster_seqs: BTreeMap::new(),
+            rosters: BTreeMap::new(),
+        };
         for event in &session.events {
             member.event(event, &mut seen)?;
         }
@@ -70,7 +76,11 @@ pub fn check(sessions: &[Received], known: &Known<'_>) -> Outcome {
 ///
 /// # Errors
 /// The first difference.
-pub fn check_account(answered: &Answered, users: &BTreeMap<u64, User>) -> Outcome {
+pub fn check_account(
+    answered: &Answered,
+    users: &BTreeMap<u64, User>,
+    is_avatar_fixed: bool,
+) -> Outcome {
     let path = answered.path.split('?').next().unwrap_or("");
     let (clause, account) = match (path, answered.status) {
         ("/api/login", 200) if answered.body["errno"] == 0 => ("REST-19", &answered.body["user"]),
@@ -82,7 +92,8 @@ pub fn check_account(answered: &Answered, users: &BTreeMap<u64, User>) -> Outcom
     let Some(user) = by_email.or(by_id) else { return Ok(()) };
     let is_same = account["id"] == user.id
         && account["email"] == user.email.as_str()
-        && account["name"] == user.name.as_str();
+        && account["name"] == user.name.as_str()
+        && (!is_avatar_fixed || account["avatar"] == user.avatar.as_str());
     if is_same {
         return Ok(());
     }
@@ -110,6 +121,8 @@ struct Member<'a> {
     known: &'a Known<'a>,
     /// The last seq of each room.
     seqs: BTreeMap<u64, u64>,
+    /// The greatest seq that a roster or a change of each room named.
+    roster_seqs: BTreeMap<u64, u64>,
     /// What the session knows of each room: the version, and the users if it was given them.
     rosters: BTreeMap<u64, (u64, Option<BTreeSet<u64>>)>,
 }
@@ -147,6 +160,10 @@ impl Member<'_> {
                     format!("username {:?} and src {:?} of its author", user.name, user.avatar);
                 return self.violation("CHAT-40", &expected, message);
             }
+        }
+        if self.roster_seqs.get(&room).is_some_and(|known| seq <= *known) {
+            let expected = "a seq above that of the rosters before";
+            return self.violation("PRES-13", expected, message);
         }
         let before = self.seqs.insert(room, seq).unwrap_or(0);
         if seq <= before {
@@ -294,10 +311,14 @@ impl Member<'_> {
     }
 
     /// Room and version of a meta.
-    fn place(&self, meta: &Value, clause: &'static str) -> Result<(u64, u64), Violation> {
+    fn place(&mut self, meta: &Value, clause: &'static str) -> Result<(u64, u64), Violation> {
         let numbers = META.map(|key| meta[key].as_u64());
         match numbers {
-            [Some(room), Some(_), Some(_), Some(version)] => Ok((room, version)),
+            [Some(room), Some(seq), Some(_), Some(version)] => {
+                let known = self.roster_seqs.entry(room).or_insert(seq);
+                *known = seq.max(*known);
+                Ok((room, version))
+            }
             _ => Err(self.broken(clause, &format!("integers in {META:?}"), meta)),
         }
     }

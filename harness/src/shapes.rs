@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 
 use jsonschema::{Registry, Validator};
 use serde_json::{Value, json};
+use throng_codec::engine::{Kind, Protocol};
+use throng_codec::socket as sio;
 
-use crate::client::state::Event;
+use crate::client::state::{Event, State};
 use crate::client::transcript::Answered;
 use crate::invariants::Violation;
 
@@ -73,6 +75,48 @@ pub fn check_event(event: &Event) -> Result<(), Violation> {
     }
 }
 
+/// Holds what a session received to what no server sends, whatever it is about.
+///
+/// # Errors
+/// The first that came nevertheless.
+pub fn check_packets(state: &State, protocol: Protocol) -> Result<(), Violation> {
+    const RESERVED: [&str; 6] = [
+        "connect",
+        "connect_error",
+        "disconnect",
+        "disconnecting",
+        "newListener",
+        "removeListener",
+    ];
+    let never = |clause, what: &str, observed: String| {
+        Err(Violation { clause, expected: format!("never {what}"), observed })
+    };
+    if state.is_root_named {
+        return never("SIO-3", "the namespace / in a packet", "a packet with /,".to_owned());
+    }
+    let is_end = |packet: &&sio::Packet| packet.kind == sio::Kind::Disconnect;
+    if let Some(packet) = state.others.iter().find(|packet| is_end(packet)) {
+        return never("SIO-66", "DISCONNECT", format!("{packet:?}"));
+    }
+    if let Some(event) = state.events.iter().find(|event| event.id.is_some()) {
+        return never("SIO-44", "an ack id of the server", format!("{event:?}"));
+    }
+    let is_reserved = |event: &&Event| RESERVED.contains(&event.name.as_str());
+    if let Some(event) = state.events.iter().find(is_reserved) {
+        return never("SIO-48", "an event with a reserved name", format!("{event:?}"));
+    }
+    for (kind, text) in &state.engine {
+        match kind {
+            Kind::Upgrade => return never("EIO-18", "an upgrade packet", text.clone()),
+            Kind::Ping if protocol == Protocol::Eio3 => {
+                return never("EIO-61", "a ping on Engine.IO 3", text.clone());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Holds an ack to the schemas: to that of a refusal, or to any of the others.
 ///
 /// # Errors
@@ -94,6 +138,13 @@ pub fn check_ack(args: &Value) -> Result<(), Violation> {
 /// The first objection.
 pub fn check_answer(answered: &Answered) -> Result<(), Violation> {
     let path = answered.path.split('?').next().unwrap_or("");
+    if path.starts_with("/api/") && answered.status == 200 && !answered.is_json_typed {
+        return Err(Violation {
+            clause: "REST-1",
+            expected: "Content-Type: application/json".to_owned(),
+            observed: format!("another at {} {path}", answered.method),
+        });
+    }
     let name = match (answered.method.as_str(), path) {
         _ if answered.status != 200 && path.starts_with("/api/") => "rest.message",
         ("POST", "/api/register") => "rest.register",
@@ -122,6 +173,7 @@ mod tests {
             method: "GET".to_owned(),
             path: path.to_owned(),
             status,
+            is_json_typed: true,
             body,
         };
         let good = answered("/health?x=1", 200, json!({ "status": "ok" }));

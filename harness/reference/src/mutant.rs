@@ -24,6 +24,10 @@ pub struct Mutant {
     pub needs_default_limits: bool,
 }
 
+/// Defects of limits that are lifted else.
+const NEEDS_DEFAULT_LIMITS: [Defect; 4] =
+    [Defect::RefusedFree, Defect::RateOfServer, Defect::RatePerSession, Defect::LimitCloses];
+
 #[derive(Clone, Debug)]
 enum Change {
     Defect(Defect),
@@ -39,7 +43,7 @@ impl Mutant {
             clauses: defect.clauses().to_vec(),
             text: defect.text().to_owned(),
             change: Change::Defect(defect),
-            needs_default_limits: false,
+            needs_default_limits: NEEDS_DEFAULT_LIMITS.contains(&defect),
         });
         let rules = fields::rows().into_iter().chain(rows::rows()).map(Mutant::of_row);
         let settings = rows::settings().into_iter().map(|setting| Mutant {

@@ -125,9 +125,10 @@ impl World {
         let ack_closes = self.has(Defect::AckFromClientCloses);
         let second_connects =
             self.has(Defect::SecondConnectNewId) || self.has(Defect::SecondConnectLeaves);
-        let is_refused = self.has(Defect::NamespaceQueryKept) && text.contains("/?")
-            || self.has(Defect::DepthLimited) && depth_of(text) > 16
-            || self.has(Defect::ValuesLimited) && text.matches(',').count() > 1_000;
+        let is_refused =
+            self.has(Defect::NamespaceQueryKept) && text.starts_with("0/") && text.contains('?')
+                || self.has(Defect::DepthLimited) && depth_of(text) > 16
+                || self.has(Defect::ValuesLimited) && text.matches(',').count() > 1_000;
         if is_refused {
             return Err(Broken::Packet);
         }
@@ -196,7 +197,7 @@ impl World {
             return Ok(());
         }
         let is_let = acts_after && session.was_connected || acts_early && !session.was_connected;
-        if !session.connected && !(is_let && packet.kind == sio::Kind::Event) {
+        if !(session.connected || is_let && packet.kind == sio::Kind::Event) {
             // After its DISCONNECT a client is ignored; before its CONNECT an event is an error.
             return if session.was_connected || ignores_early {
                 Ok(())

@@ -84,9 +84,12 @@ fn more_arguments(context: &Context) -> Outcome {
 
 fn reserved_names(context: &Context) -> Outcome {
     for name in RESERVED_NAMES {
-        let guest = context.guest("guest")?;
+        let (room, guest) = guest_in_room(context)?;
         match guest.ask(name, json!({})) {
-            Ok(answer) => refuses(&answer, "unknown_event")?,
+            Ok(answer) => {
+                refuses(&answer, "unknown_event")?;
+                accepts(&guest.say(room, "still a member")?)?;
+            }
             Err(_) => {
                 // The POST may be refused before the poll shows the end.
                 let ended = guest.socket.wait_end(Duration::from_secs(2)).is_some();

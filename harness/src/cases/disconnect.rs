@@ -18,6 +18,9 @@ cases! {
     elsewhere "dis.elsewhere" ["SIO-65"] over EVERY needs NOTHING
         does "sends 41 for a namespace that is not connected"
         expects "it is ignored";
+    still_member "dis.elsewhere-stays-member" ["SIO-65"] over EVERY needs CHAT
+        does "sends 41 for a namespace that is not connected as a member of a room"
+        expects "the session is still a member";
 }
 
 fn leaves(context: &Context) -> Outcome {
@@ -27,7 +30,8 @@ fn leaves(context: &Context) -> Outcome {
     guest.socket.disconnect()?;
     sees_leave(&witness, room, &[witness.user.id])?;
     context.pause(QUIET);
-    equal("events for the session that left", &events_of_rooms(&guest.socket), &before)
+    equal("events for the session that left", &events_of_rooms(&guest.socket), &before)?;
+    no_packet("no answer to 41", &guest.socket, |packet| packet.kind == sio::Kind::Disconnect)
 }
 
 /// The number of events about the session's own rooms: unread numbers may arrive at any time.
@@ -72,4 +76,10 @@ fn elsewhere(context: &Context) -> Outcome {
     let socket = context.socket()?;
     socket.send_message("1/other,")?;
     goes_on(context, &socket)
+}
+
+fn still_member(context: &Context) -> Outcome {
+    let (room, guest) = guest_in_room(context)?;
+    guest.socket.send_message("1/other,")?;
+    accepts(&guest.say(room, "still a member")?)
 }

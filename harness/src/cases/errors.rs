@@ -52,6 +52,9 @@ fn with_ack(context: &Context) -> Outcome {
         refuses_as(&answer, code)?;
         let text = answer["message"].as_str().unwrap_or("");
         require(!text.is_empty() && text.is_ascii(), "an English text", || answer.to_string())?;
+        let quoted = ["shout", "javascript", "nowhere"];
+        let quotes = quoted.iter().any(|word| text.contains(word));
+        require(!quotes, "a text that quotes nothing of the client", || answer.to_string())?;
     }
     guest.say(room, "still here")?;
     let event = guest.event_where("the message", |event| {

@@ -106,6 +106,8 @@ fn no_poll(context: &Context) -> Outcome {
     let bound = context.capabilities().silence_bound();
     context.affordable(bound)?;
     let poller = context.poller()?;
+    // Else it may be the timeout of the CONNECT that ends the session.
+    poller.connect()?;
     context.pause(bound + Duration::from_millis(150));
     is_gone(&poller)
 }

@@ -1,6 +1,7 @@
 //! Chapter 4: identity and login.
 
 use super::prelude::*;
+use crate::client::state::Event;
 
 cases! {
     sources "id.sources" ["CHAT-2", "SIO-19"] over EVERY needs CHAT
@@ -39,7 +40,7 @@ cases! {
     not_inherited "id.not-inherited" ["CHAT-10", "CHAT-1"] over EVERY needs CHAT
         does "closes sessions with identity and opens new ones without"
         expects "the new sessions are anonymous";
-    login_count "login.count" ["CHAT-15", "UNR-1", "UNR-6"] over EVERY needs CHAT
+    login_count "login.count" ["CHAT-15", "UNR-1", "UNR-2", "UNR-3", "UNR-6"] over EVERY needs CHAT
         does "sends login without ack id"
         expects "one event count with a number for every known room";
     login_ack "login.ack" ["CHAT-16"] over EVERY needs CHAT
@@ -246,6 +247,21 @@ fn login_count(context: &Context) -> Outcome {
         event.name == "count" && event.arg(0).get("room1").is_some()
     })?;
     equal("the number of arguments", &event.args.len(), &1)?;
+    context.pause(QUIET);
+    let answers = guest.socket.events();
+    let answers = answers.iter().filter(|event| event.arg(0).get("room1").is_some());
+    equal("the number of answers", &answers.filter(|event| event.name == "count").count(), &1)?;
+    let room = context.room()?;
+    let base = context.base(room);
+    let talker = context.observer("talker")?;
+    talker.join(room)?;
+    talker.say(room, "unread")?;
+    context.pause(QUIET * 3);
+    guest.socket.skip();
+    guest.emit("login", json!({}))?;
+    let key = format!("room{room}");
+    let is_counted = |event: &Event| event.name == "count" && event.arg(0)[&key] == base + 1;
+    guest.event_where("the number of the room in the event", is_counted)?;
     let counts = event.arg(0).as_object().cloned().unwrap_or_default();
     for (key, value) in &counts {
         let digits = key.strip_prefix("room").filter(|id| id.parse::<u64>().is_ok());

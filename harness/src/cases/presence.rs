@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::prelude::*;
 use crate::cases::images::PNG;
+use crate::client::state::Event;
 
 cases! {
     roster "pres.roster" ["PRES-1", "PRES-2", "PRES-3", "CHAT-9"] over EVERY needs CHAT
@@ -57,12 +58,28 @@ fn roster(context: &Context) -> Outcome {
 
 fn meta(context: &Context) -> Outcome {
     let (room, watcher) = guest_in_room(context)?;
+    // Other tabs of the same user: the roster does not change.
+    let tabs = [context.chat(&watcher.user, "delta")?, context.chat(&watcher.user, "count")?];
+    for (tab, mode) in tabs.iter().zip(["delta", "count"]) {
+        tab.join_as(room, mode)?;
+    }
     for index in 0..3 {
         watcher.say(room, &format!("number {index}"))?;
         let guest = observer_in(context, room, "guest")?;
         watcher.say_to(&watcher, room, &format!("then {index}"))?;
-        guest.leave(room)?;
+        let answer = guest.leave(room)?;
+        let event = guest.event("roomout")?;
+        has_fields(event.arg(1), json!({ "room": room, "seq": answer["seq"] }))?;
         watcher.roster_of(room, &[watcher.user.id])?;
+    }
+    let of_room = |event: &Event| match event.name.as_str() {
+        "room" | "roomout" => event.arg(1)["room"] == json!(room),
+        "presence" => event.arg(0)["room"] == json!(room),
+        _ => true,
+    };
+    for chat in tabs.iter().chain([&watcher]) {
+        let other = chat.socket.events().into_iter().find(|event| !of_room(event));
+        nothing("nothing about another room", other)?;
     }
     let mut seq = 0;
     for event in watcher.socket.events() {

@@ -73,7 +73,10 @@ fn again(context: &Context) -> Outcome {
     context.pause(QUIET);
     have_heard(context, [&guest, &witness], room, &["once", "twice", "the next"])?;
     let page = context.rest().history(&guest.user.token, room, 1, 0)?;
-    equal("the messages stored", &page["total"], &json!(base + 3))
+    equal("the messages stored", &page["total"], &json!(base + 3))?;
+    context.step("repeats the first from outside the room");
+    guest.leave(room)?;
+    refuses(&guest.ask("message", with_cid(room, "once", "a-1"))?, "not_member")
 }
 
 fn others(context: &Context) -> Outcome {

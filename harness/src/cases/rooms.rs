@@ -1,6 +1,7 @@
 //! Chapter 4: joining and leaving rooms.
 
 use super::prelude::*;
+use crate::client::state::Event;
 
 cases! {
     room_ids "room.ids" ["CHAT-18", "CHAT-49"] over EVERY needs CHAT
@@ -15,7 +16,7 @@ cases! {
     defaults "room.defaults" ["CHAT-21", "LIM-28"] over NONE needs CHAT
         does "requests the list of rooms"
         expects "it contains 1 and 2";
-    join "room.join" ["CHAT-22", "CHAT-23", "CHAT-24", "PRES-10"] over EVERY needs CHAT
+    join "room.join" ["CHAT-22", "CHAT-23", "CHAT-24", "PRES-10", "PRES-22"] over EVERY needs CHAT
         does "joins a room, with and without ack id"
         expects "one event room whose roster contains the user; the ack";
     join_is_effective "room.join-is-effective" ["CHAT-25", "CHAT-69"] over EVERY needs CHAT
@@ -119,7 +120,10 @@ fn join(context: &Context) -> Outcome {
     users_are("the users", event.arg(0), &[one.user.id, two.user.id])?;
     one.roster_of(room, &[one.user.id, two.user.id])?;
     two.say_to(&one, room, "I am a member")?;
-    Ok(())
+    context.pause(QUIET);
+    let rosters =
+        |chat: &Chat| chat.socket.events().iter().filter(|event| event.name == "room").count();
+    equal("the rosters that the second session got", &rosters(&two), &1)
 }
 
 fn join_is_effective(context: &Context) -> Outcome {
@@ -251,6 +255,9 @@ fn leave(context: &Context) -> Outcome {
     equal("the ack", &answer, &json!({ "ok": true, "room": room, "online": 1, "seq": seq }))?;
     let event = guest.event("roomout")?;
     users_are("the users for the session that left", event.arg(0), &[witness.user.id])?;
+    let answers = |event: &&Event| event.name == "roomout";
+    context.pause(QUIET);
+    equal("the roomouts", &guest.socket.events().iter().filter(answers).count(), &1)?;
     has_exactly("the meta", event.arg(1), &["room", "seq", "online", "version"])?;
     sees_leave(&witness, room, &[witness.user.id])?;
     refuses(&guest.ask("message", message(room, "outside"))?, "not_member")

@@ -40,6 +40,9 @@ cases! {
     second_connect "sio.second-connect" ["SIO-20"] over EIO4 needs NOTHING
         does "connects twice"
         expects "the same socket id again, or close code 1008";
+    second_connect_stays "sio.second-connect-stays-member" ["SIO-20"] over EIO4 needs CHAT
+        does "connects twice as a member of a room"
+        expects "the session ends, or is still a member";
     eio3_connect_ignored "sio.eio3-connect-ignored" ["SIO-21"] over EIO3 needs NOTHING
         does "sends CONNECT on Engine.IO 3"
         expects "it is ignored and the session stays usable";
@@ -87,6 +90,10 @@ fn nested(levels: usize) -> String {
 fn depth(context: &Context) -> Outcome {
     let socket = context.socket()?;
     socket.send_message(nested(30))?;
+    goes_on(context, &socket)?;
+    // In a packet that a client without a user may send at once.
+    let values = vec!["0"; 1_500].join(",");
+    socket.send_message(format!("2[\"nope\",[{values}]]"))?;
     goes_on(context, &socket)?;
     dies_of(context, &nested(200), true)
 }
@@ -187,6 +194,15 @@ fn second_connect(context: &Context) -> Outcome {
         .wait_packet(Duration::ZERO, "CONNECT", |packet| packet.kind == sio::Kind::Connect)?;
     let id = again.data.and_then(|data| data["sid"].as_str().map(str::to_owned));
     equal("the socket id", &id, &Some(first))
+}
+
+fn second_connect_stays(context: &Context) -> Outcome {
+    let (room, guest) = guest_in_room(context)?;
+    let _ = guest.socket.send_message("0");
+    if guest.socket.wait_end(Duration::from_millis(700)).is_some() {
+        return Ok(());
+    }
+    accepts(&guest.say(room, "still a member")?)
 }
 
 fn eio3_connect_ignored(context: &Context) -> Outcome {

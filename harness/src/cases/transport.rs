@@ -91,6 +91,19 @@ fn query(context: &Context) -> Outcome {
         context.step(format!("opens a session with ?{query}"));
         opens(context, &context.path(&query), &[])?;
     }
+    if context.combo.transport == Transport::Polling {
+        context.step("posts twice with one value of t");
+        let poller = context.poller()?;
+        // A sign of life has no other effect.
+        let body = if eio == 3 { "1:2" } else { "3" };
+        for _ in 0..2 {
+            let path =
+                context.path(&format!("transport=polling&EIO={eio}&sid={}&t=same", poller.sid));
+            let request =
+                Request { method: "POST", path: &path, headers: &[], body: body.as_bytes() };
+            status(&context.fetch(&request)?, 200)?;
+        }
+    }
     Ok(())
 }
 

@@ -116,6 +116,7 @@ impl Connection {
                 method: request.method.to_owned(),
                 path: request.path.to_owned(),
                 status: response.status,
+                is_json_typed: response.has_type("application/json"),
                 body: response.json(),
             });
         }

@@ -168,6 +168,7 @@ impl Shared {
         match packet.kind {
             Kind::Open => state.open = Some(Open::parse(&text)?),
             Kind::Message => {
+                state.is_root_named |= text.get(1..).is_some_and(|rest| rest.starts_with("/,"));
                 let packet = sio::decode(&text)?;
                 state.take(packet);
             }

@@ -46,6 +46,8 @@ pub struct State {
     pub next_id: u64,
     pub polling_paused: bool,
     pub poll_in_flight: bool,
+    /// A packet wrote the namespace `/`.
+    pub is_root_named: bool,
 }
 
 /// How many of the things that came instead a timeout names, and how much of each.

@@ -51,6 +51,7 @@ pub struct Answered {
     /// Path and query.
     pub path: String,
     pub status: u16,
+    pub is_json_typed: bool,
     /// `null` if it is not JSON.
     pub body: Value,
 }

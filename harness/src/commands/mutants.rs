@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::json;
 use throng_reference::{Limits, Mutant, Options, Reference};
 
-use super::{BROKEN, CONFORMS, Exit, USAGE, usage};
+use super::{BROKEN, CONFORMS, Exit, USAGE, read, usage};
 use crate::cli::{MutantsArgs, ReferenceArgs};
+use crate::known::Known;
 use crate::mutants::correct::Correct;
 use crate::mutants::matrix::{Matrix, State};
 use crate::mutants::trial::Trial;
@@ -24,6 +25,7 @@ pub fn mutants(args: &MutantsArgs) -> Exit {
         }
         return Ok(CONFORMS);
     }
+    let known = known_alive(args)?;
     let mut json = Output::of(args.json.as_ref()).map_err(usage)?;
     let mut html = Output::of(args.matrix.as_ref()).map_err(usage)?;
     let program = std::env::current_exe().map_err(|why| (USAGE, why.to_string()))?;
@@ -38,7 +40,18 @@ pub fn mutants(args: &MutantsArgs) -> Exit {
     if let Some(output) = &mut html {
         output.write(&page::render(&matrix, &trials, &command)).map_err(usage)?;
     }
-    Ok(close(args, &correct, &trials, &matrix))
+    Ok(close(args, &correct, &trials, &matrix, &known))
+}
+
+/// The list of mutants that are known to live.
+fn known_alive(args: &MutantsArgs) -> Result<Known, (u8, String)> {
+    let Some(path) = &args.known_alive else { return Ok(Known::default()) };
+    let known = Known::parse(&read(path)?);
+    let unknown = known.unknown(|name| Mutant::parse(name).is_some());
+    if unknown.is_empty() {
+        return Ok(known.clone());
+    }
+    Err((USAGE, format!("{}: no such mutants: {}", path.display(), unknown.join(", "))))
 }
 
 /// The mutants that were named and match the filters, of the shard.
@@ -92,11 +105,24 @@ fn about(args: &MutantsArgs, program: &Path) -> String {
 }
 
 /// Says what was found; a correct server that fails something is an error of the harness, or of this machine.
-fn close(args: &MutantsArgs, correct: &Correct, trials: &[Trial], matrix: &Matrix) -> u8 {
+fn close(
+    args: &MutantsArgs,
+    correct: &Correct,
+    trials: &[Trial],
+    matrix: &Matrix,
+    known: &Known,
+) -> u8 {
+    let is_known = |trial: &Trial| known.contains(&trial.mutant, &trial.mutant);
     let lived: Vec<&Trial> = trials.iter().filter(|trial| !trial.is_detected()).collect();
+    let new = lived.iter().filter(|trial| !is_known(trial)).count();
+    let died = trials.iter().filter(|trial| trial.is_detected() && is_known(trial)).count();
     say!("{} killed, {} survived", trials.len() - lived.len(), lived.len());
     for trial in &lived {
-        say!("survived: {} ({})", trial.mutant, trial.clauses.join(" "));
+        let known = if is_known(trial) { ", known" } else { "" };
+        say!("survived: {} ({}){known}", trial.mutant, trial.clauses.join(" "));
+    }
+    for trial in trials.iter().filter(|trial| trial.is_detected() && is_known(trial)) {
+        complain(format_args!("{} is listed as alive and is detected", trial.mutant));
     }
     let open = matrix.open().count();
     say!(
@@ -115,7 +141,7 @@ fn close(args: &MutantsArgs, correct: &Correct, trials: &[Trial], matrix: &Matri
         complain(format_args!("the correct server fails {}", report.name));
         say!("\n{}", text::details(report));
     }
-    if lived.is_empty() && correct.failed.is_empty() { CONFORMS } else { BROKEN }
+    if new == 0 && died == 0 && correct.failed.is_empty() { CONFORMS } else { BROKEN }
 }
 
 fn mutant(name: &str) -> Result<Mutant, (u8, String)> {

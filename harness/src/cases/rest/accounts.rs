@@ -123,6 +123,14 @@ fn own_origin(context: &Context) -> Outcome {
             let request = Request { method: "POST", path, headers, body: body.as_bytes() };
             let response = rest.call(&request)?;
             status(&response, wanted)?;
+            let refusal = match wanted {
+                403 => Some("Forbidden"),
+                415 => Some("Unsupported Media Type"),
+                _ => None,
+            };
+            if let Some(text) = refusal {
+                equal("the body", &response.json(), &json!({ "message": text }))?;
+            }
             let has_cookie = response.header("set-cookie").is_some();
             require(wanted == 200 || !has_cookie, "no cookie", || {
                 format!("{:?}", response.headers)

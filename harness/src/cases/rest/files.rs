@@ -73,7 +73,16 @@ fn upload_image(context: &Context) -> Outcome {
         equal("the URL of the same bytes", &again.json()["url"], &json!(url))?;
         urls.insert(url);
     }
-    equal("the number of URLs", &urls.len(), &4)?;
+    // Of one type and one size.
+    for last in [b"1", b"2"] {
+        let bytes = [PNG, last.as_slice()].concat();
+        let answer =
+            rest.upload("/api/file/uploadimg", fields, Some(("c.png", "image/png", &bytes)))?;
+        let url = answer.json()["url"].as_str().unwrap_or("").to_owned();
+        let is_new = urls.insert(url);
+        answers(is_new, &answer, "another URL for other bytes")?;
+    }
+    equal("the number of URLs", &urls.len(), &6)?;
     let page = rest.history(&guest.user.token, room, 1, 0)?;
     equal("the messages in the room", &page["total"], &json!(context.base(room)))
 }

@@ -69,6 +69,10 @@ fn unknown_route(context: &Context) -> Outcome {
 fn throttle(context: &Context) -> Outcome {
     let rest = context.rest();
     let first = rest.call_at_once(&Request::get("/api/user"))?;
+    if first.header("x-ratelimit-remaining").is_some() {
+        let is_named = first.header("x-ratelimit-limit").is_some();
+        answers(is_named, &first, "X-RateLimit-Limit")?;
+    }
     let Some(limit) = first.header("x-ratelimit-limit").and_then(|v| v.parse::<u32>().ok()) else {
         return skip("the target's answers have no X-RateLimit-Limit: the throttle is off");
     };
