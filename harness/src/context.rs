@@ -51,6 +51,8 @@ pub struct Context {
     has_commanded: AtomicBool,
     /// The sessions of users that the case has opened, with their names in the transcript.
     sessions: Mutex<Vec<(String, User, Arc<Shared>)>>,
+    /// Sessions of nobody in particular.
+    sockets: Mutex<Vec<Arc<Shared>>>,
     /// What goes back when the case is over.
     borrowed: Mutex<Borrowed>,
 }
@@ -112,6 +114,7 @@ impl Context {
             changes_avatars: false,
             has_commanded: AtomicBool::new(false),
             sessions: Mutex::default(),
+            sockets: Mutex::default(),
             borrowed: Mutex::default(),
         }
     }
@@ -301,7 +304,10 @@ impl Context {
     }
 
     pub fn socket_with(&self, options: Options) -> Result<Socket, ClientError> {
-        Socket::connect(self.target(), options, &self.log)
+        let socket = Socket::connect(self.target(), options, &self.log)?;
+        let mut sockets = self.sockets.lock().expect("no thread panics while it adds a session");
+        sockets.push(socket.shared());
+        Ok(socket)
     }
 
     pub fn options(&self) -> Options {
@@ -357,6 +363,10 @@ impl Context {
         for answered in self.transcript.take_answered() {
             shapes::check_answer(&answered)?;
             invariants::check_account(&answered, &self.run.users(), !self.changes_avatars)?;
+        }
+        let mut sockets = self.sockets.lock().expect("no thread panics while it adds a session");
+        for shared in sockets.drain(..) {
+            shapes::check_packets(&shared.state(), shared.options.protocol)?;
         }
         let mut sessions = self.sessions.lock().expect("no thread panics while it adds a session");
         for (.., shared) in sessions.iter() {

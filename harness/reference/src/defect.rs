@@ -141,6 +141,7 @@ defects! {
     SecondPostAccepted, "TRN-37", "two concurrent POSTs are both handled";
     FaultyPostActs, "TRN-41" + "TRN-40" + "EIO-36" + "EIO-37", "what a faulty POST body holds is dropped and answered `ok`";
     PacketsBehindFault, "TRN-41", "valid packets behind a fault in a POST body take effect";
+    TypeDecides, "TRN-42", "an Engine.IO 4 body of type application/octet-stream is malformed";
     PollAfterUpgradeEnds, "TRN-45", "a poll after the upgrade ends the session";
     PipelinedLost, "TRN-46", "a second request in one packet is lost";
     KeyNotChecked, "TRN-52", "any Sec-WebSocket-Key and version are accepted";

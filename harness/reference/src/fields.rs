@@ -83,7 +83,7 @@ pub const FIELDS: &[Field] = &[
     ("event:presence_count", "1.room", ["PRES-40", "PRES-40", "PRES-40"]),
     ("event:presence_count", "1.seq", ["PRES-40", "PRES-40", "PRES-13"]),
     ("event:presence_count", "1.version", ["PRES-40", "PRES-40", ""]),
-    ("event:presence_count", "1.online", ["PRES-40", "PRES-40", "PRES-12"]),
+    ("event:presence_count", "1.online", ["PRES-40", "PRES-40", "PRES-41"]),
     ("broadcast:presence_count", "1.room", ["PRES-40", "PRES-40", "PRES-40"]),
     ("broadcast:presence_count", "1.seq", ["PRES-40", "PRES-40", "PRES-13"]),
     ("broadcast:presence_count", "1.version", ["PRES-40", "PRES-40", ""]),
@@ -116,7 +116,7 @@ pub const FIELDS: &[Field] = &[
     ("ack:message", "0.ok", ["SIO-41", "SIO-41", "CHAT-64"]),
     ("ack:message", "0.id", ["CHAT-64", "CHAT-64", "CHAT-64"]),
     ("ack:message", "0.seq", ["CHAT-64", "CHAT-64", "CHAT-64"]),
-    ("refused:*", "0.ok", ["SIO-41", "SIO-41", "ERR-1"]),
+    ("refused:*", "0.ok", ["ERR-1", "ERR-1", "ERR-1"]),
     ("refused:*", "0.code", ["ERR-1", "ERR-1", "ERR-4"]),
     ("refused:*", "0.message", ["ERR-1", "ERR-1", ""]),
     // `rest.*` and `engine.error`.

@@ -214,6 +214,12 @@ fn take_body(
         }
         world.is_slowed(sid)
     };
+    if protocol == Protocol::Eio4
+        && request.is_type("application/octet-stream")
+        && lock(world).has(Defect::TypeDecides)
+    {
+        return Err(Broken::Malformed);
+    }
     let keeps_newlines = lock(world).has(Defect::JsonpNewlinesKept);
     let takes_any = lock(world).takes_any_direction();
     let is_valid = |packet: &Packet| takes_any || has_valid_direction(protocol, packet);

@@ -85,7 +85,6 @@ fn transport() -> Vec<Row> {
         row("TRN-40", "close:1008:parse_error", Act::Drop),
         every(3, "TRN-44", "poll", Act::Drop),
         row("TRN-43", "in:engine", gone("header.content-type")),
-        row("TRN-42", "in:engine", is("header.content-type", "application/octet-stream")),
         row(
             "TRN-51",
             "upgrade",
@@ -110,7 +109,6 @@ fn transport() -> Vec<Row> {
         row("TRN-71", "jsonp", Act::Replace("\\u2028", "\u{2028}")),
         row("TRN-71", "jsonp", Act::Replace("\\u2029", "\u{2029}")),
         row("TRN-3 CHAT-3 CHAT-2", "in:engine", gone("query.api_token")),
-        row("TRN-3", "in:engine", gone("query.b64")),
         row("TRN-65", "refusal:4", Act::Header("Access-Control-Allow-Origin", Some("*"))),
         row("TRN-65", "403 *", Act::Header("Access-Control-Allow-Origin", Some("*"))),
         row("TRN-65", "GET *", Act::Header("Access-Control-Allow-Credentials", Some("true"))),
@@ -152,7 +150,6 @@ fn engine() -> Vec<Row> {
         row("EIO-91 LIM-40", "close:1000:client_disconnect", Act::Code(1001)),
         row("EIO-92", "poll:close", Act::Replace("", "x")),
         row("EIO-96", "close:0:transport_error", Act::Drop),
-        row("EIO-17", "in:eio:other", Act::Drop),
     ]
 }
 
@@ -268,7 +265,7 @@ fn chat() -> Vec<Row> {
         row("CHAT-8", "POST /api/register", is("user.api_token", "short")),
         row("CHAT-80 CHAT-50", "close:0:*", Act::Drop),
         row("CHAT-80 CHAT-82 EIO-62", "close:4002:ping_timeout", Act::Drop),
-        row("CHAT-80 CHAT-84", "close:1008:polling_overlap", Act::Drop),
+        row("TRN-36 TRN-37", "close:1008:polling_overlap", Act::Drop),
     ]
 }
 
@@ -303,8 +300,7 @@ fn presence() -> Vec<Row> {
         ),
         row("UNR-7", "update:count", Act::Drop),
         row("UNR-9", "update:count", Act::Then("42[\"count\",{\"room1\":1}]")),
-        row("UNR-8", "update:count", is("1.room1", 77)),
-        row("UNR-10", "update:count", late()),
+        row("UNR-10", "update:count", Act::Delay(Duration::from_secs(4))),
         row("UNR-13 UNR-7", "update:count", is("1.*", 1)),
         row("UNR-2 UNR-4 UNR-15", "event:count", is("1.*", 1)),
         row("UNR-3 UNR-2 UNR-15", "event:count", is("1.*", 0)),
@@ -377,12 +373,10 @@ fn api() -> Vec<Row> {
         row("REST-6", "404 *", is("message", "Nothing here")),
         row("REST-6 REST-73 REST-57", "404 *", Act::Status(200)),
         row("REST-7", "405 *", Act::Status(404)),
-        row("REST-10", "in:POST /api/login", Act::Set("name".to_owned(), json!(7))),
         row("REST-15", "in:POST /api/register", gone("src")),
         row("REST-16", "in:POST /api/register", gone("password")),
         row("REST-19", "in:POST /api/login", gone("password")),
         row("REST-25", "in:POST /api/register", is("src", "/avatars/1.svg")),
-        row("REST-25 REST-16", "in:POST /api/register", gone("src.*")),
         row("REST-42 REST-44", "in:GET /api/history/message", gone("total")),
         row("REST-42 REST-43", "in:GET /api/history/message", is("current", "1")),
         row("REST-41 REST-42", "in:GET /api/history/message", is("roomid", "1")),
@@ -425,7 +419,8 @@ fn api() -> Vec<Row> {
 }
 
 fn late_and_limited() -> Vec<Row> {
-    let slow = |(clauses, on): &(&'static str, &str)| row(clauses, on, late());
+    // Every third, so that a case which waits for each of them ends.
+    let slow = |(clauses, on): &(&'static str, &str)| every(3, clauses, on, late());
     let slow_ones = [
         ("PRES-51 PRES-24 PRES-50 CHAT-100", "broadcast:*"),
         ("PRES-56 CHAT-100", "event:message*"),
@@ -447,8 +442,8 @@ fn late_and_limited() -> Vec<Row> {
         at_limits("REST-8 LIM-35", "429 *", Act::Header("Retry-After", None)),
         at_limits("REST-8", "429 *", Act::Header("X-RateLimit-Limit", None)),
         at_limits("REST-8", "429 *", Act::Header("X-RateLimit-Remaining", None)),
-        at_limits("REST-9", "GET /api/rooms", Act::Header("X-RateLimit-Limit", None)),
-        at_limits("REST-9", "GET /api/rooms", Act::Header("X-RateLimit-Remaining", None)),
+        at_limits("REST-9", "401 GET /api/user", Act::Header("X-RateLimit-Limit", None)),
+        at_limits("REST-9", "401 GET /api/user", Act::Header("X-RateLimit-Remaining", None)),
         at_limits("CHAT-20 LIM-16", "refused:unknown_room", is("0.code", "busy")),
     ]);
     rows
@@ -481,9 +476,6 @@ pub fn settings() -> Vec<Setting> {
         setting("LIM-6 SIO-16", "connect_timeout-longer", |o| {
             o.connect_timeout = Duration::from_secs(300)
         }),
-        setting("LIM-6 SIO-16", "connect_timeout-100-ms", |o| {
-            o.connect_timeout = Duration::from_millis(100)
-        }),
         setting("LIM-7 EIO-78", "upgrade_timeout-longer", |o| {
             o.upgrade_timeout = Duration::from_secs(300)
         }),
@@ -500,7 +492,7 @@ pub fn settings() -> Vec<Setting> {
             o.outbound_bytes_max = usize::MAX
         }),
         setting("LIM-18 UNR-9", "unread_window-none", |o| o.unread_window = Duration::ZERO),
-        setting("LIM-18 UNR-10", "unread_window-3-s", |o| o.unread_window = Duration::from_secs(3)),
+        setting("LIM-18 UNR-10", "unread_window-6-s", |o| o.unread_window = Duration::from_secs(6)),
         limit("LIM-20 LIM-28", "messages-burst-59", |o| o.limits.messages = rate(20.0, 59.0)),
         limit("LIM-20 LIM-28", "messages-19-per-s", |o| o.limits.messages = rate(15.0, 60.0)),
         limit("LIM-20 LIM-28", "messages-40-per-s", |o| o.limits.messages = rate(40.0, 60.0)),

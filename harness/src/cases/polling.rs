@@ -8,7 +8,7 @@ cases! {
     handshake "poll.handshake" ["TRN-30", "TRN-32", "TRN-33", "EIO-1", "EIO-30", "EIO-34"] over POLLING needs NOTHING
         does "opens a session by polling"
         expects "200, text/plain; charset=UTF-8, no-store, and the open packet first";
-    held "poll.held" ["TRN-31"] over POLLING needs NOTHING
+    held "poll.held" ["TRN-31", "TRN-32", "TRN-33"] over POLLING needs NOTHING
         does "polls while the server has nothing to send, then causes an answer"
         expects "the request is held, then answered with at least one packet";
     post "poll.post" ["TRN-34", "TRN-33"] over POLLING needs NOTHING
@@ -66,6 +66,7 @@ fn held(context: &Context) -> Outcome {
     status(&response, 200)?;
     answers(!response.body.is_empty(), &response, "a body that is not empty")?;
     header(&response, "Cache-Control", "no-store")?;
+    header(&response, "Content-Type", "text/plain; charset=UTF-8")?;
     let packets = poller.decode(&response)?;
     require(!packets.is_empty(), "one packet or more", || response.text())
 }

@@ -16,7 +16,7 @@ cases! {
     defaults "room.defaults" ["CHAT-21", "LIM-28"] over NONE needs CHAT
         does "requests the list of rooms"
         expects "it contains 1 and 2";
-    join "room.join" ["CHAT-22", "CHAT-23", "CHAT-24", "PRES-10", "PRES-22"] over EVERY needs CHAT
+    join "room.join" ["CHAT-22", "CHAT-23", "CHAT-24", "PRES-10", "PRES-22", "PRES-23"] over EVERY needs CHAT
         does "joins a room, with and without ack id"
         expects "one event room whose roster contains the user; the ack";
     join_is_effective "room.join-is-effective" ["CHAT-25", "CHAT-69"] over EVERY needs CHAT
@@ -123,7 +123,8 @@ fn join(context: &Context) -> Outcome {
     context.pause(QUIET);
     let rosters =
         |chat: &Chat| chat.socket.events().iter().filter(|event| event.name == "room").count();
-    equal("the rosters that the second session got", &rosters(&two), &1)
+    equal("the rosters that the second session got", &rosters(&two), &1)?;
+    equal("the rosters that the first session got by `room`", &rosters(&one), &2)
 }
 
 fn join_is_effective(context: &Context) -> Outcome {

@@ -87,7 +87,10 @@ fn turns(instances: Vec<Instance>, mutant: &Mutant) -> Vec<Vec<Instance>> {
 }
 
 fn timeout(turn: &[Instance]) -> Duration {
-    let is_long = |case: &Case| is_property(case.id) || case.needs.contains(&Need::Abuse);
+    let is_long = |case: &Case| {
+        let needs = [Need::Abuse, Need::Rest];
+        is_property(case.id) || case.needs.iter().any(|need| needs.contains(need))
+    };
     if turn.iter().any(|instance| is_long(instance.case)) {
         settings().timeout
     } else {

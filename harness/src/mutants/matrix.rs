@@ -3,10 +3,14 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 use throng_reference::unbroken;
+use throng_spec::Level;
 
 use super::trial::Trial;
 use crate::cases;
 use crate::skips;
+
+/// Why a clause of this level has no mutant.
+const MAY: &str = "A permission (MAY): whatever a server does, it is not broken.";
 
 /// What is known of a clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -135,11 +139,14 @@ fn row(clause: &'static str, trials: &[Trial]) -> Row {
         .collect();
     let others = trials.iter().filter(|trial| !names(trial) && killer(trial).is_some());
     let touched_by: Vec<String> = others.map(|trial| trial.mutant.clone()).collect();
+    let level = throng_spec::clause(clause).map(|clause| clause.level);
     let has_case = cases::all().iter().any(|case| case.clauses.contains(&clause));
     let (state, reason) = if !broken_by.is_empty() {
         (State::Broken, None)
     } else if !has_case {
         (State::NoCase, skips::reason(clause))
+    } else if level == Some(Level::May) {
+        (State::Unbreakable, Some(MAY))
     } else if let Some(reason) = unbroken::reason(clause) {
         (State::Unbreakable, Some(reason))
     } else if !lived.is_empty() {

@@ -6,12 +6,18 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use throng_codec::engine::Protocol;
 use throng_reference::{Defect, Limits, Mutant, Options, Reference};
 use throng_spec::Profile;
 
 use crate::abuse::plan::Plan;
 use crate::capabilities::{Capabilities, Capability};
+use crate::client::ClientError;
+use crate::client::open::Open;
+use crate::client::poller::Poller;
+use crate::client::rest::Rest;
 use crate::client::target::Target;
+use crate::client::transcript::Transcript;
 use crate::probe::probe;
 use crate::run::Run;
 
@@ -139,11 +145,25 @@ fn run_against(targets: Vec<Target>, known: Option<&Capabilities>) -> Run {
         Some(known) => known.clone(),
         None => probe(&targets[0], Profile::Throng).unwrap_or_default(),
     };
+    let mut capabilities = capabilities;
+    if let Ok(open) = handshake(&targets[0]) {
+        // As the probe would: what the server says is what it is held to.
+        capabilities.ping_interval_ms = open.ping_interval.as_millis() as u64;
+        capabilities.ping_timeout_ms = open.ping_timeout.as_millis() as u64;
+        capabilities.max_payload = open.max_payload.or(capabilities.max_payload);
+    }
     let mut run = Run::new(targets, capabilities, SEED);
     run.cases = SCRIPTS;
     run.wait = Duration::from_secs(3);
     run.lease = Duration::from_secs(2);
     run
+}
+
+/// The open packet of a polling session.
+fn handshake(target: &Target) -> Result<Open, ClientError> {
+    let rest = Rest { target: target.clone(), log: Transcript::default().log("handshake") };
+    let path = format!("{}?EIO=4&transport=polling", target.engine_path);
+    Ok(Poller::open(rest, Protocol::Eio4, &path)?.open.clone())
 }
 
 fn serve_apart(
