@@ -441,14 +441,13 @@ fn drain_sealed(
         let counters = &mut turn.local.stats.counters;
         counters.reads += 1;
         counters.bytes_in += read as u64;
-        let mut opened = std::mem::take(&mut session.carry);
+        let mut opened = std::mem::take(&mut turn.local.opened);
+        opened.clear();
+        opened.append(&mut session.carry);
         let is_over = tls.open(&buffer[..read], &mut opened)?;
         let used = session.consume(turn, &opened)?;
-        opened.drain(..used);
-        if opened.capacity() > 4096 {
-            opened.shrink_to(4096);
-        }
-        session.carry = opened;
+        session.carry = opened[used..].to_vec();
+        turn.local.opened = opened;
         if is_over {
             return Err(Ended::Eof);
         }

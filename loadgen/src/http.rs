@@ -8,6 +8,9 @@ use crate::ended::Ended;
 use crate::frame::PAYLOAD_MAX;
 use crate::tls::Tls;
 
+/// The longest head of a response.
+const HEAD_MAX: usize = 64 << 10;
+
 pub struct Http {
     stream: TcpStream,
     tls: Option<Tls>,
@@ -50,6 +53,7 @@ impl Http {
                 self.kept.drain(..end + 4);
                 break head;
             }
+            bound(self.kept.len(), HEAD_MAX, "endless response head")?;
             self.more().await?;
         };
         let body = self.body(&head).await?;
@@ -69,12 +73,14 @@ impl Http {
                 if let Some(end) = memmem::find(&self.kept, b"\r\n") {
                     break end;
                 }
+                bound(self.kept.len(), HEAD_MAX, "endless chunk size")?;
                 self.more().await?;
             };
             let size = String::from_utf8_lossy(&self.kept[..line]).into_owned();
             let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16)
                 .map_err(|_| Ended::Malformed("chunk size"))?;
             self.kept.drain(..line + 2);
+            bound(body.len().saturating_add(size), PAYLOAD_MAX, "body too long")?;
             body.extend(self.take(size).await?);
             self.take(2).await?;
             if size == 0 {
@@ -84,9 +90,7 @@ impl Http {
     }
 
     async fn take(&mut self, len: usize) -> Result<Vec<u8>, Ended> {
-        if len > PAYLOAD_MAX {
-            return Err(Ended::Malformed("body too long"));
-        }
+        bound(len, PAYLOAD_MAX, "body too long")?;
         while self.kept.len() < len {
             self.more().await?;
         }
@@ -120,6 +124,10 @@ impl Http {
         }
         self.stream.write_all(bytes).await.0.map(drop).map_err(|_| Ended::Reset)
     }
+}
+
+fn bound(len: usize, most: usize, what: &'static str) -> Result<(), Ended> {
+    if len > most { Err(Ended::Malformed(what)) } else { Ok(()) }
 }
 
 fn parse(head: &[u8]) -> Result<Head, Ended> {

@@ -271,14 +271,17 @@ fn rest(context: &Context) -> Duration {
 /// Pings where the client must, and gives up clients that take too long to be in their rooms and
 /// connections that the server keeps.
 fn watch(context: &Rc<Context>, clients: &[Rc<Client>], now_ns: u64) {
-    let timeout_ns = context.shared.scenario.connect.timeout_ms * 1_000_000;
+    let timeout_ns = context.shared.scenario.connect.timeout_ms.saturating_mul(1_000_000);
     for client in clients.iter().filter(|client| client.is_started.get()) {
         let mut session = client.session.borrow_mut();
         if session.ping_due_ns <= now_ns {
             session.ping_if_due(now_ns);
             client.flush(context, &mut session);
         }
-        if session.on_the_way_ns.is_some_and(|since_ns| since_ns + timeout_ns < now_ns) {
+        if session
+            .on_the_way_ns
+            .is_some_and(|since_ns| since_ns.saturating_add(timeout_ns) < now_ns)
+        {
             session.on_the_way_ns = None;
             let timeout_ms = context.shared.scenario.connect.timeout_ms;
             let awaited = client.awaited(session.state, &context.shared.dialect);

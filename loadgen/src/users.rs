@@ -85,13 +85,12 @@ struct Registration<'r> {
     /// The last user existed already, as the next will.
     exist: AtomicBool,
     announced: Mutex<Option<Instant>>,
-    until: Instant,
+    until: Option<Instant>,
 }
 
 fn register(users: &Users, seed: u64, rest: &Rest) -> anyhow::Result<Vec<String>> {
     let count = users.register.unwrap_or(0);
     let received = Mutex::new(vec![String::new(); count]);
-    let until = Instant::now() + Duration::from_secs(users.timeout_s);
     let registration = Registration {
         rest,
         seed,
@@ -100,7 +99,8 @@ fn register(users: &Users, seed: u64, rest: &Rest) -> anyhow::Result<Vec<String>
         done: AtomicUsize::new(0),
         exist: AtomicBool::new(false),
         announced: Mutex::default(),
-        until,
+        // What no clock reaches is no bound.
+        until: Instant::now().checked_add(Duration::from_secs(users.timeout_s)),
     };
     let work = || -> anyhow::Result<()> {
         loop {
@@ -153,8 +153,9 @@ impl Registration<'_> {
     /// Waits as long as the server asks.
     fn pause(&self, pause: Duration) -> anyhow::Result<()> {
         let done = self.done.load(Ordering::Relaxed);
+        let is_in_time = |until| Instant::now().checked_add(pause).is_some_and(|at| at <= until);
         ensure!(
-            Instant::now() + pause <= self.until,
+            self.until.is_none_or(is_in_time),
             "the server limits logins, and {done} of {} users have a token after users.timeout_s",
             self.count
         );
@@ -177,6 +178,27 @@ impl Registration<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_beyond_the_bound_is_an_error_however_long() {
+        let target = crate::target::Target::parse("http://127.0.0.1:1").unwrap();
+        let rest = Rest::new(&target, None);
+        let registration = Registration {
+            rest: &rest,
+            seed: 1,
+            count: 2,
+            next: AtomicUsize::new(0),
+            done: AtomicUsize::new(1),
+            exist: AtomicBool::new(false),
+            announced: Mutex::default(),
+            until: Instant::now().checked_add(Duration::from_secs(1)),
+        };
+        for pause in [Duration::from_secs(60), Duration::MAX] {
+            let why = registration.pause(pause).unwrap_err().to_string();
+            assert!(why.contains("1 of 2 users"), "{why}");
+        }
+        registration.pause(Duration::ZERO).unwrap();
+    }
 
     #[test]
     fn a_default_run_registers_few_users() {

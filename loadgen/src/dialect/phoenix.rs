@@ -18,7 +18,7 @@ pub struct Phoenix {
     field: String,
 }
 
-/// References are strings or null, whoever sends them.
+/// References are strings or null.
 #[derive(Deserialize)]
 struct Packet<'p>(
     IgnoredAny,

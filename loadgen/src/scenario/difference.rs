@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Scenario;
 
 /// Keys that say where a load runs and how it is judged, not what it is.
-pub const NOT_OF_THE_LOAD: [&str; 14] = [
+pub const NOT_OF_THE_LOAD: [&str; 15] = [
     "name",
     "targets",
     "seed",
@@ -17,6 +17,7 @@ pub const NOT_OF_THE_LOAD: [&str; 14] = [
     "users.jwt_secret_file",
     "access.ca",
     "access.insecure",
+    "access.pusher_secret_file",
     "server_pid",
     "server_metrics",
     "server_deliveries_metric",

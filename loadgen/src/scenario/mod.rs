@@ -452,6 +452,7 @@ impl Scenario {
         );
         ensure!(self.clients >= 1, "at least one client");
         ensure!((1..=65_535).contains(&self.rooms), "1 to 65535 rooms");
+        ensure!(self.first_room <= 999_999_999, "first_room: at most 999999999");
         ensure!(self.rooms_per_client <= self.rooms, "rooms_per_client: 0 to rooms");
         ensure!(
             self.rooms_per_client > 0 || self.publishers == 0,

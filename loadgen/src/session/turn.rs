@@ -12,6 +12,8 @@ pub struct Local {
     pub stats: Stats,
     pub locator: Locator,
     pub scratch: Vec<u8>,
+    /// What was opened of sealed bytes.
+    pub opened: Vec<u8>,
 }
 
 /// Monotonic nanoseconds, both ends included.
