@@ -1,14 +1,19 @@
 //! The command line.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
+use serde::Serialize;
 
 use crate::arrivals::Arrivals;
+use crate::csv::Csv;
+use crate::exposition::Exposition;
 use crate::payload::Payload;
 use crate::report::{Report, SCHEMA};
 use crate::run::{self, Interrupt};
@@ -17,7 +22,11 @@ use crate::scenario::{
     Completion, EventsSource, Mode, Presence, Preset, Protocol, RoomSizes, Scenario, Transport,
 };
 use crate::slo::Slo;
-use crate::{compare, hgrm, html, merge, outputs, repetitions, summary, usage, verdict};
+use crate::sweep::{self, Found, Point, Sweep};
+use crate::table::number;
+use crate::{
+    compare, hgrm, html, merge, outputs, proc, repetitions, summary, sweep_page, usage, verdict,
+};
 
 #[derive(Parser)]
 #[command(name = "throng-loadgen", version, about, long_about = None)]
@@ -30,6 +39,10 @@ pub struct Cli {
 enum Command {
     /// Put load on a server and measure its deliveries.
     Run(Box<RunArgs>),
+    /// Find the highest rate that meets all SLOs.
+    Search(Box<SearchArgs>),
+    /// Measure several rates, at each target of its own: latency over load.
+    Curve(Box<CurveArgs>),
     /// Compare a run with its baseline; exit code 5 if it got worse.
     Compare(CompareArgs),
     /// Add up the reports of several generator processes of one run.
@@ -40,6 +53,49 @@ enum Command {
     Completions { shell: Shell },
     /// Write the manual pages, one per command, into a directory.
     Man { dir: PathBuf },
+}
+
+/// The rate is the scenario's: messages per second, or deliveries if it has a delivery rate.
+#[derive(Args)]
+struct SearchArgs {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    /// The first rate; it is doubled, or halved, until there is one that meets all SLOs and one that does not
+    /// [default: the scenario's].
+    #[arg(long)]
+    from: Option<f64>,
+    /// The highest rate to try.
+    #[arg(long, default_value_t = 1e6)]
+    to: f64,
+    /// How far the highest rate that is met and the lowest that is not may be apart, in percent.
+    #[arg(long, default_value_t = 5.0)]
+    precision: f64,
+    #[command(flatten)]
+    output: SweepOutputArgs,
+}
+
+#[derive(Args)]
+struct CurveArgs {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    /// The rates: `100,200,400`.
+    #[arg(long, value_delimiter = ',', required = true)]
+    rates: Vec<f64>,
+    #[command(flatten)]
+    output: SweepOutputArgs,
+}
+
+#[derive(Args)]
+struct SweepOutputArgs {
+    /// Write the points here (`-`: standard output).
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write a self-contained page with the picture and the table.
+    #[arg(long)]
+    html: Option<PathBuf>,
+    /// No live view.
+    #[arg(long)]
+    quiet: bool,
 }
 
 #[derive(Args)]
@@ -230,6 +286,16 @@ struct RunArgs {
     /// Run so many times, and report the sums with the median and spread of every figure.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
+    /// Answer `GET /metrics` (Prometheus) there while the run is on, such as 127.0.0.1:9100.
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
+    /// Write the samples here: one row for each second, metric and value.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// When the first message is due, in seconds since 1970: several machines begin together. The clock is
+    /// compared with the target's.
+    #[arg(long, value_name = "UNIX_SECONDS", conflicts_with = "repeat")]
+    start_at: Option<f64>,
     #[command(flatten)]
     output: OutputArgs,
     /// No live view.
@@ -302,6 +368,8 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<u8> {
         match self.command {
             Command::Run(args) => run_command(*args),
+            Command::Search(args) => search_command(*args),
+            Command::Curve(args) => curve_command(*args),
             Command::Compare(args) => compare_command(&args),
             Command::Merge(args) => merge_command(&args),
             Command::Report(args) => report_command(&args),
@@ -326,26 +394,158 @@ fn man(dir: &Path) -> anyhow::Result<u8> {
 }
 
 fn run_command(args: RunArgs) -> anyhow::Result<u8> {
-    let is_live = !args.quiet && std::io::stderr().is_terminal();
     let scenario = scenario(args.scenario)?;
     let _opened = args.output.open()?;
-    let interrupt = Interrupt::default();
-    watch_signals(&interrupt)?;
+    let mut options = options(args.quiet)?;
+    options.start_at_unix_s = args.start_at;
+    options.exposition = args.metrics_listen.map(Exposition::listen).transpose()?;
+    options.csv = args.csv.as_deref().map(Csv::create).transpose()?.map(Arc::new);
+    if let Some(exposition) = &options.exposition {
+        eprintln!("metrics at http://{}/metrics", exposition.address);
+    }
     let mut reports = Vec::new();
     for repetition in 1..=args.repeat {
-        let report = run::run(scenario.clone(), is_live, interrupt.clone())?;
+        if let Some(csv) = &options.csv {
+            csv.begin();
+        }
+        let report = run::run(scenario.clone(), &options)?;
         if args.repeat > 1 {
             eprint!("repetition {repetition} of {}: {}", args.repeat, summary::line(&report));
         }
         reports.push(report);
-        if interrupt.is_set() {
+        if options.interrupt.is_set() {
             break;
         }
+    }
+    if let Some(csv) = &options.csv {
+        csv.finish()?;
     }
     let report = repetitions::pool(reports)?;
     write_output(&report, &args.output)?;
     eprint!("{}", summary::text(&report));
     Ok(verdict::exit_code(&report))
+}
+
+fn options(is_quiet: bool) -> anyhow::Result<run::Options> {
+    let interrupt = Interrupt::default();
+    watch_signals(&interrupt)?;
+    let is_live = !is_quiet && std::io::stderr().is_terminal();
+    Ok(run::Options { is_live, interrupt, ..run::Options::default() })
+}
+
+/// One run of a sweep; none: it was interrupted.
+fn point(
+    scenario: &Scenario,
+    target: &str,
+    rate: f64,
+    options: &run::Options,
+) -> anyhow::Result<Option<Point>> {
+    let mut scenario = scenario.clone();
+    sweep::set_rate(&mut scenario, rate);
+    let report = run::run(scenario, options)?;
+    if options.interrupt.is_set() {
+        return Ok(None);
+    }
+    let point = Point::of(&report, target, rate);
+    eprint!("{target} at {}: {}: {}", number(rate), point.words(), summary::line(&report));
+    Ok(Some(point))
+}
+
+fn search_command(args: SearchArgs) -> anyhow::Result<u8> {
+    let scenario = scenario(args.scenario)?;
+    scenario.validate()?;
+    anyhow::ensure!(!scenario.slo.is_empty(), "a search needs SLOs (--slo 'delivery.p99<5ms')");
+    ensure_rate_varies(&scenario)?;
+    let from = args.from.unwrap_or_else(|| sweep::rate_of(&scenario));
+    let is_sound = from > 0.0 && args.to > 0.0 && args.precision >= 0.1;
+    anyhow::ensure!(is_sound, "--from and --to are above 0, --precision is 0.1 at least");
+    let _opened = args.output.open()?;
+    let options = options(args.output.quiet)?;
+    let target = scenario.targets.join(" ");
+    let mut points = Vec::new();
+    let found = sweep::search((from, args.to), args.precision / 100.0, |rate| {
+        let point = point(&scenario, &target, rate, &options)?;
+        let verdict = point.as_ref().map(Point::verdict);
+        points.extend(point);
+        Ok(verdict)
+    })?;
+    let code = match (found.rate, found.limit) {
+        (Some(_), _) => verdict::EXIT_OK,
+        (None, sweep::Limit::Void | sweep::Limit::Interrupt) => verdict::EXIT_VOID,
+        (None, _) => verdict::EXIT_SLO,
+    };
+    write_sweep(&sweep("search", scenario, points, Some(found)), &args.output)?;
+    Ok(code)
+}
+
+fn curve_command(args: CurveArgs) -> anyhow::Result<u8> {
+    let scenario = scenario(args.scenario)?;
+    scenario.validate()?;
+    ensure_rate_varies(&scenario)?;
+    anyhow::ensure!(args.rates.iter().all(|rate| *rate > 0.0), "--rates are above 0");
+    let _opened = args.output.open()?;
+    let options = options(args.output.quiet)?;
+    let mut points = Vec::new();
+    'all: for target in &scenario.targets {
+        for rate in &args.rates {
+            let one = Scenario { targets: vec![target.clone()], ..scenario.clone() };
+            match point(&one, target, *rate, &options)? {
+                Some(point) => points.push(point),
+                None => break 'all,
+            }
+        }
+    }
+    let is_void = points.iter().all(|point| point.verdict() == sweep::Verdict::Void);
+    let is_missed = points.iter().any(|point| point.verdict() == sweep::Verdict::Missed);
+    write_sweep(&sweep("curve", scenario, points, None), &args.output)?;
+    Ok(match (is_void, is_missed) {
+        (true, _) => verdict::EXIT_VOID,
+        (false, true) => verdict::EXIT_SLO,
+        (false, false) => verdict::EXIT_OK,
+    })
+}
+
+/// A closed loop, or a phase with a rate of its own, would be the same at every rate.
+fn ensure_rate_varies(scenario: &Scenario) -> anyhow::Result<()> {
+    anyhow::ensure!(scenario.load.mode == Mode::Open, "a closed loop has no rate to vary");
+    let is_fixed = scenario.phases.iter().any(|phase| phase.rate.is_some());
+    anyhow::ensure!(!is_fixed, "a phase has a rate of its own, which cannot be varied");
+    Ok(())
+}
+
+fn sweep(kind: &str, scenario: Scenario, points: Vec<Point>, found: Option<Found>) -> Sweep {
+    Sweep {
+        schema: sweep::SCHEMA.into(),
+        kind: kind.into(),
+        name: scenario.name.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        machine: proc::machine(),
+        finished_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()),
+        scenario,
+        points,
+        found,
+    }
+}
+
+fn write_sweep(sweep: &Sweep, output: &SweepOutputArgs) -> anyhow::Result<()> {
+    if let Some(path) = &output.json {
+        write_json(sweep, path)?;
+    }
+    if let Some(path) = &output.html {
+        write_text(path, &sweep_page::page(sweep))?;
+    }
+    eprint!("{}", sweep.table().text());
+    if let Some(answer) = sweep.answer() {
+        eprintln!("{answer}");
+    }
+    Ok(())
+}
+
+impl SweepOutputArgs {
+    fn open(&self) -> anyhow::Result<Vec<outputs::Output>> {
+        let paths = [self.json.as_ref(), self.html.as_ref()];
+        paths.into_iter().flatten().map(|path| outputs::Output::open(path)).collect()
+    }
 }
 
 fn compare_command(args: &CompareArgs) -> anyhow::Result<u8> {
@@ -506,7 +706,7 @@ fn watch_signals(interrupt: &Interrupt) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub fn write_json(report: &Report, path: &Path) -> anyhow::Result<()> {
+pub fn write_json(report: &impl Serialize, path: &Path) -> anyhow::Result<()> {
     let text = json_text(report)?;
     if path == Path::new("-") {
         println!("{text}");
@@ -516,7 +716,7 @@ pub fn write_json(report: &Report, path: &Path) -> anyhow::Result<()> {
 }
 
 /// One line per top-level field: readable, and still small with its histograms.
-fn json_text(report: &Report) -> anyhow::Result<String> {
+fn json_text(report: &impl Serialize) -> anyhow::Result<String> {
     let serde_json::Value::Object(fields) = serde_json::to_value(report)? else {
         anyhow::bail!("a report is an object");
     };

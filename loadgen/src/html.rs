@@ -4,53 +4,40 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use crate::picture::{Chart, Line, Panel, Scale, escape, inline};
+use crate::page::{date, facts, frame, load, rate, section};
+use crate::picture::{Chart, Line, Panel, Scale, inline};
 use crate::report::{Report, Second};
 use crate::samples::Metric;
 use crate::summary;
-
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:820px;margin:2rem auto;\
-padding:0 1rem;color:#1f2937;background:#fff}h1{font-size:1.4rem}h2{font-size:1.1rem}pre{background:\
-#f3f4f6;padding:1rem;overflow-x:auto;border-radius:6px;font-size:12.5px}.void{background:#fee2e2;\
-border-left:4px solid #dc2626;padding:.6rem 1rem}.ok{background:#dcfce7;border-left:4px solid \
-#059669;padding:.6rem 1rem}@media(prefers-color-scheme:dark){body{color:#e5e7eb;background:#111827}\
-pre{background:#1f2937}.void{background:#450a0a}.ok{background:#052e16}}";
+use crate::table::{Table, escape, time};
 
 /// The page for one run or for several next to each other; `table`: what `compare` printed.
 #[must_use]
 pub fn page(reports: &[&Report], table: Option<&str>) -> String {
-    let mut html = String::new();
+    let names: Vec<&str> = reports.iter().map(|report| report.name.as_str()).collect();
+    let mut body = String::new();
     // Writing to a string cannot fail.
-    let _ = write(reports, table, &mut html);
-    html
+    let _ = write(reports, table, &mut body);
+    frame(&names.join(" / "), &body)
 }
 
 fn write(reports: &[&Report], table: Option<&str>, html: &mut String) -> std::fmt::Result {
-    let names: Vec<_> = reports.iter().map(|report| escape(&report.name)).collect();
-    let title = names.join(" / ");
-    writeln!(
-        html,
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
-    )?;
     for report in reports {
+        let name = escape(&report.name);
         if report.void {
             let reasons: Vec<_> = report.void_reasons.iter().map(|r| escape(r)).collect();
-            writeln!(
-                html,
-                "<p class=\"void\"><b>{} is void.</b> {}</p>",
-                escape(&report.name),
-                reasons.join("; ")
-            )?;
+            let reasons = reasons.join("; ");
+            writeln!(html, "<p class=\"void\"><b>{name} is void.</b> {reasons}</p>")?;
         } else {
             writeln!(
                 html,
-                "<p class=\"ok\"><b>{} is valid.</b> Stopped by {}; completeness {:.6}; {} order violations.</p>",
-                escape(&report.name),
+                "<p class=\"ok\"><b>{name} is valid.</b> Stopped by {}; completeness {:.6}; {} order violations.</p>",
                 escape(&report.stopped_by),
                 report.completeness,
                 report.counters.order_violations
             )?;
         }
+        html.push_str(&facts(&what_was_run(report)));
     }
     if let Some(table) = table {
         writeln!(html, "<pre>{}</pre>", escape(table))?;
@@ -59,21 +46,69 @@ fn write(reports: &[&Report], table: Option<&str>, html: &mut String) -> std::fm
     html.push_str(&latency_chart(reports));
     html.push_str(&rate_chart(reports));
     for report in reports {
-        writeln!(
-            html,
-            "<h2>{}</h2><pre>{}</pre>",
-            escape(&report.name),
-            escape(&summary::text(report))
-        )?;
+        html.push_str(&section(&format!("{}: latencies", report.name), &latencies(report)));
+        if !report.slo.is_empty() {
+            html.push_str(&section(&format!("{}: service levels", report.name), &levels(report)));
+        }
+        if !report.order_mismatches.is_empty() {
+            html.push_str(&section(&format!("{}: order", report.name), &mismatches(report)));
+        }
+        let summary = escape(&summary::text(report));
+        writeln!(html, "<h2>{}</h2><pre>{summary}</pre>", escape(&report.name))?;
         let scenario = serde_json::to_string_pretty(&report.scenario).unwrap_or_default();
-        writeln!(
-            html,
-            "<details><summary>Scenario</summary><pre>{}</pre></details>",
-            escape(&scenario)
-        )?;
+        let scenario = escape(&scenario);
+        writeln!(html, "<details><summary>Scenario</summary><pre>{scenario}</pre></details>")?;
     }
-    html.push_str("</html>\n");
     Ok(())
+}
+
+fn what_was_run(report: &Report) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("finished", date(report.finished_unix_s)),
+        ("version", format!("throng-loadgen {}", report.version)),
+        ("generator", report.machine.clone()),
+        ("targets", report.scenario.targets.join(", ")),
+        ("load", load(&report.scenario, &rate(&report.scenario))),
+    ];
+    match report.repetitions.len() {
+        0 => {}
+        count => facts.push(("repetitions", count.to_string())),
+    }
+    facts
+}
+
+fn latencies(report: &Report) -> Table {
+    let mut table = Table::new(["", "p50", "p90", "p99", "p99.9", "max", "count"]);
+    for (name, p) in &report.latencies_us {
+        let times = [p.p50, p.p90, p.p99, p.p999, p.max].map(time);
+        table.row([name.clone()].into_iter().chain(times).chain([p.count.to_string()]));
+    }
+    table
+}
+
+fn levels(report: &Report) -> Table {
+    let mut table = Table::new(["SLO", "is", ""]);
+    for outcome in &report.slo {
+        let value = outcome.value.map_or("no such number".to_owned(), |value| value.to_string());
+        table.row([outcome.slo.as_str(), &value, if outcome.met { "met" } else { "missed" }]);
+    }
+    table
+}
+
+fn mismatches(report: &Report) -> Table {
+    let mut table =
+        Table::new(["room", "position", "received first", "then", "members", "a client"]);
+    for one in &report.order_mismatches {
+        table.row([
+            one.room.to_string(),
+            one.position.to_string(),
+            one.first.clone(),
+            one.then.clone(),
+            one.members.to_string(),
+            one.client.map_or("–".to_owned(), |client| client.to_string()),
+        ]);
+    }
+    table
 }
 
 fn percentile_chart(reports: &[&Report]) -> String {
@@ -171,7 +206,7 @@ mod tests {
             .map(|second| Second { second, delivered: 10, max_us: 9.0, ..Second::default() })
             .collect();
         let page = page(&[&report], None);
-        assert_eq!(page.matches("<svg").count(), 3);
+        assert_eq!(page.matches("<svg").count(), 6);
         assert!(page.contains("&lt;run&gt;") && !page.contains("<run>"));
         let fetched = ["src=", "href=", "url(", "@import"];
         assert!(fetched.iter().all(|word| !page.contains(word)));

@@ -8,6 +8,8 @@
 
 pub mod cli;
 pub mod outputs;
+pub mod sweep;
+pub mod sweep_page;
 pub mod usage;
 
 pub mod prerequisites;
@@ -58,11 +60,16 @@ mod alarm;
 mod hints;
 mod slots;
 
+pub mod ceiling;
+pub mod clock_check;
 pub mod compare;
+pub mod csv;
+pub mod exposition;
 pub mod hgrm;
 pub mod html;
 pub mod live;
 pub mod merge;
+pub mod page;
 pub mod picture;
 pub mod proc;
 pub mod rank_test;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 
 use crate::report::{Report, SCHEMA, Second};
 use crate::samples::{METRICS, Samples};
@@ -50,11 +50,36 @@ fn check_parts(reports: &[Report], are_different: bool) -> anyhow::Result<()> {
             "part {index} has another scenario than part 0: {} (--different-scenarios: merge them anyway)",
             differ.join(", ")
         );
+        for (other, earlier) in reports[..index].iter().enumerate() {
+            check_clocks(earlier, report).with_context(|| format!("parts {other} and {index}"))?;
+        }
         if let Some(other) = reports[..index].iter().position(|other| are_apart(report, other)) {
             bail!(
                 "part {index} and part {other} did not run at the same time: their rates do not add up"
             );
         }
+    }
+    Ok(())
+}
+
+/// Clocks of machines of one schedule may differ by so much, beyond what the measurement leaves open.
+const CLOCKS_MS_MAX: f64 = 50.0;
+
+/// The machines of one schedule must have meant the same moment.
+fn check_clocks(a: &Report, b: &Report) -> anyhow::Result<()> {
+    ensure!(
+        a.start_at_unix_s == b.start_at_unix_s,
+        "their --start-at differ: {:?} and {:?}",
+        a.start_at_unix_s,
+        b.start_at_unix_s
+    );
+    if let (Some(a), Some(b)) = (&a.clock, &b.clock) {
+        let apart_ms = (a.offset_ms - b.offset_ms).abs();
+        let allowed_ms = CLOCKS_MS_MAX + a.uncertainty_ms + b.uncertainty_ms;
+        ensure!(
+            apart_ms <= allowed_ms,
+            "their clocks are {apart_ms:.0} ms apart, {allowed_ms:.0} ms are allowed"
+        );
     }
     Ok(())
 }
@@ -87,6 +112,7 @@ pub fn add_up(reports: &[Report], name: &str) -> anyhow::Result<Report> {
         run_id: reports[0].run_id.clone(),
         parts: reports.iter().flat_map(runs).cloned().collect(),
         started_unix_s: reports[0].started_unix_s,
+        start_at_unix_s: reports[0].start_at_unix_s,
         name: reports[0].name.clone(),
         machine: reports[0].machine.clone(),
         scenario: reports[0].scenario.clone(),
@@ -122,6 +148,10 @@ pub fn add_up(reports: &[Report], name: &str) -> anyhow::Result<Report> {
     let delivered = merged.counters.measured_delivered.max(1) as f64;
     let busy_s: f64 = merged.generator.threads.iter().map(|t| t.busy * merged.measured_s).sum();
     merged.generator.cpu_us_per_delivery = busy_s * 1e6 / delivered;
+    merged.generator.ceiling_deliveries_per_s =
+        reports.iter().map(|report| report.generator.ceiling_deliveries_per_s).sum();
+    merged.generator.ceiling_share =
+        reports.iter().map(|report| report.generator.ceiling_share).fold(None, most);
     merged.generator.bytes_per_read =
         merged.counters.bytes_in as f64 / merged.counters.reads.max(1) as f64;
     if let Some(share) = merged.server.cpu_share {
@@ -168,6 +198,7 @@ fn merge_seconds(merged: &mut Vec<Second>, part: &[Second]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock_check::ClockOffset;
     use crate::samples::Metric;
 
     fn part(latencies_us: std::ops::Range<u64>, void: bool) -> Report {
@@ -226,11 +257,23 @@ mod tests {
         check_refused(|b| b.scenario.clients = 3, "another scenario than part 0: clients (100, 3)");
         check_refused(|b| b.repetitions = vec![Default::default()], "has repetitions");
         check_refused(|b| b.schema = "x".into(), "another schema");
+        check_refused(|b| b.start_at_unix_s = Some(5.0), "parts 0 and 1");
         let mut apart = [part(1..10, false), part(1..20, false)];
         (apart[0].started_unix_s, apart[1].started_unix_s) = (1e9, 1e9 + 30.0);
         assert!(merge(&apart, false).unwrap_err().to_string().contains("at the same time"));
         let old = [part(1..10, false), part(1..10, false)];
         assert!(merge(&old, false).unwrap_err().to_string().contains("same run as part 0"));
+    }
+
+    #[test]
+    fn machines_whose_clocks_differ_are_no_parts_of_one_schedule() {
+        let mut parts = [part(1..10, false), part(1..20, false)];
+        let offset = |offset_ms| Some(ClockOffset { offset_ms, uncertainty_ms: 10.0 });
+        (parts[0].clock, parts[1].clock) = (offset(3.0), offset(60.0));
+        merge(&parts, false).unwrap();
+        parts[1].clock = offset(80.0);
+        let why = format!("{:#}", merge(&parts, false).unwrap_err());
+        assert_eq!(why, "parts 0 and 1: their clocks are 77 ms apart, 70 ms are allowed");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write as _};
 
-use crate::table::number;
+use crate::table::{escape, number};
 
 pub const COLOURS: [&str; 6] = ["#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2"];
 pub const GREY: &str = "#9ca3af";
@@ -53,8 +53,11 @@ pub struct Bar {
 }
 
 const WIDTH: f64 = 860.0;
-/// Of a chart, its axes and title included.
+/// Of pictures for phones.
+const NARROW: f64 = 370.0;
+/// Of a chart, its axes and title included, without its legend.
 const HEIGHT: f64 = 300.0;
+const LEGEND_ROW: f64 = 15.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
@@ -63,19 +66,25 @@ const BAR_LABEL: f64 = 250.0;
 const BAR_NUMBER: f64 = 130.0;
 const BAR_ROW: f64 = 20.0;
 
-/// A picture to be put into a page: no background, text in the page's colour.
+/// A picture to be put into a page: no background, text in the page's colour. It is there twice, for wide
+/// pages (class `wide`) and for narrow ones (`narrow`), since text must not shrink with the page.
 #[must_use]
 pub fn inline(panel: &Panel<'_>) -> String {
-    draw(&[], std::slice::from_ref(panel))
+    let panels = std::slice::from_ref(panel);
+    format!(
+        "<div class=\"wide\">{}</div><div class=\"narrow\">{}</div>",
+        draw(&[], panels, WIDTH),
+        draw(&[], panels, NARROW)
+    )
 }
 
 /// A picture that is a file of its own: the panels below a caption, on white.
 #[must_use]
 pub fn document(caption: &str, panels: &[Panel<'_>]) -> String {
-    draw(&[caption], panels)
+    draw(&[caption], panels, WIDTH)
 }
 
-fn draw(captions: &[&str], panels: &[Panel<'_>]) -> String {
+fn draw(captions: &[&str], panels: &[Panel<'_>], width: f64) -> String {
     let (mut body, mut top) = (String::new(), 0.0);
     for caption in captions {
         top += 30.0;
@@ -86,17 +95,17 @@ fn draw(captions: &[&str], panels: &[Panel<'_>]) -> String {
         body += &format!("<g transform=\"translate(0 {top})\">\n");
         // Writing to a string cannot fail.
         let _ = match panel {
-            Panel::Chart(chart) => draw_chart(chart, &mut body),
+            Panel::Chart(chart) => draw_chart(chart, width, &mut body),
             Panel::Bars(bars) => draw_bars(bars, &mut body),
         };
         body += "</g>\n";
         top += match panel {
-            Panel::Chart(_) => HEIGHT + 10.0,
+            Panel::Chart(chart) => HEIGHT + 10.0 + legend(chart, width).1,
             Panel::Bars(bars) => 38.0 + BAR_ROW * bars.bars.len() as f64,
         };
     }
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {top}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {top}\" \
          font-family=\"system-ui,sans-serif\" font-size=\"11\" role=\"img\">{body}</svg>\n"
     )
 }
@@ -199,7 +208,24 @@ fn bounds(values: impl Iterator<Item = f64>, scale: Scale) -> (f64, f64) {
     }
 }
 
-fn draw_chart(chart: &Chart<'_>, svg: &mut String) -> Result {
+/// Where the label of each line stands, from the left and below the title, and how high they are together.
+fn legend(chart: &Chart<'_>, width: f64) -> (Vec<(f64, f64)>, f64) {
+    let (mut at, mut row) = (LEFT, 0.0);
+    let mut places = Vec::new();
+    for line in &chart.lines {
+        let length = 20.0 + 6.4 * line.label.chars().count() as f64;
+        if at > LEFT && at + length > width - RIGHT {
+            (at, row) = (LEFT, row + LEGEND_ROW);
+        }
+        places.push((at, 32.0 + row));
+        at += length + 8.0;
+    }
+    (places, row + LEGEND_ROW)
+}
+
+fn draw_chart(chart: &Chart<'_>, width: f64, svg: &mut String) -> Result {
+    let (labels, legend_height) = legend(chart, width);
+    let (top, height) = (TOP + legend_height, HEIGHT + legend_height);
     let points = || chart.lines.iter().flat_map(|line| line.points.iter().copied());
     let (x_low, x_high) = match chart.x_scale {
         Scale::Linear => bounds(points().map(|p| p.0), Scale::Linear),
@@ -209,8 +235,8 @@ fn draw_chart(chart: &Chart<'_>, svg: &mut String) -> Result {
         }
     };
     let (y_low, y_high) = bounds(points().map(|p| p.1), chart.y_scale);
-    let x = Axis { low: x_low, high: x_high, scale: chart.x_scale, from: LEFT, to: WIDTH - RIGHT };
-    let y = Axis { low: y_low, high: y_high, scale: chart.y_scale, from: HEIGHT - BOTTOM, to: TOP };
+    let x = Axis { low: x_low, high: x_high, scale: chart.x_scale, from: LEFT, to: width - RIGHT };
+    let y = Axis { low: y_low, high: y_high, scale: chart.y_scale, from: height - BOTTOM, to: top };
     writeln!(svg, "<title>{}</title>", escape(chart.title))?;
     writeln!(
         svg,
@@ -222,7 +248,7 @@ fn draw_chart(chart: &Chart<'_>, svg: &mut String) -> Result {
         writeln!(
             svg,
             "<path d=\"M{LEFT} {at:.1}H{}\" stroke=\"#8884\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"currentColor\">{}</text>",
-            WIDTH - RIGHT,
+            width - RIGHT,
             LEFT - 6.0,
             at + 4.0,
             short(mark)
@@ -237,27 +263,26 @@ fn draw_chart(chart: &Chart<'_>, svg: &mut String) -> Result {
         let at = x.place(*mark);
         writeln!(
             svg,
-            "<path d=\"M{at:.1} {TOP}V{}\" stroke=\"#8884\"/><text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"currentColor\">{}</text>",
-            HEIGHT - BOTTOM,
-            HEIGHT - BOTTOM + 15.0,
+            "<path d=\"M{at:.1} {top}V{}\" stroke=\"#8884\"/><text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"currentColor\">{}</text>",
+            height - BOTTOM,
+            height - BOTTOM + 15.0,
             escape(label)
         )?;
     }
     writeln!(
         svg,
         "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"currentColor\">{}</text>",
-        (LEFT + WIDTH - RIGHT) / 2.0,
-        HEIGHT - 8.0,
+        (LEFT + width - RIGHT) / 2.0,
+        height - 8.0,
         escape(chart.x_label)
     )?;
     writeln!(
         svg,
         "<text transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\" fill=\"currentColor\">{}</text>",
-        HEIGHT / 2.0,
+        (top + height - BOTTOM) / 2.0,
         escape(chart.y_label)
     )?;
-    let mut legend_at = WIDTH - RIGHT;
-    for (index, line) in chart.lines.iter().enumerate() {
+    for (index, (line, (left, base))) in chart.lines.iter().zip(labels).enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let path: Vec<String> = line
             .points
@@ -272,17 +297,13 @@ fn draw_chart(chart: &Chart<'_>, svg: &mut String) -> Result {
         )?;
         writeln!(
             svg,
-            "<text x=\"{legend_at:.0}\" y=\"16\" text-anchor=\"end\" fill=\"{colour}\">{}</text>",
+            "<path d=\"M{left:.1} {:.1}h14\" stroke=\"{colour}\" stroke-width=\"3\"/><text x=\"{:.1}\" y=\"{base:.1}\" fill=\"currentColor\">{}</text>",
+            base - 4.0,
+            left + 18.0,
             escape(&line.label)
         )?;
-        legend_at -= 14.0 + 6.2 * line.label.chars().count() as f64;
     }
     Ok(())
-}
-
-#[must_use]
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn short(value: f64) -> String {
@@ -322,7 +343,8 @@ mod tests {
                 let (x, y) = point.split_once(',').unwrap();
                 let (x, y): (f64, f64) = (x.parse().unwrap(), y.parse().unwrap());
                 assert!((LEFT - 0.1..=WIDTH - RIGHT + 0.1).contains(&x), "{point}");
-                assert!((TOP - 0.1..=HEIGHT - BOTTOM + 0.1).contains(&y), "{point}");
+                let within = TOP - 0.1..=HEIGHT + LEGEND_ROW - BOTTOM + 0.1;
+                assert!(within.contains(&y), "{point}");
             }
         }
     }

@@ -35,6 +35,8 @@ pub fn pool(mut reports: Vec<Report>) -> anyhow::Result<Report> {
     let median = |name: &str| whole.figures.get(name).map(|figure| figure.median);
     whole.connects_per_s = median("connects_per_s").unwrap_or(0.0);
     whole.generator.cpu_us_per_delivery = median("generator.cpu_us_per_delivery").unwrap_or(0.0);
+    let ceiling = median("generator.ceiling_deliveries_per_s");
+    whole.generator.ceiling_deliveries_per_s = ceiling;
     whole.generator.threads = mean_threads(&reports);
     whole.server = median_server(&whole.figures);
     whole.seconds = Vec::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock_check::ClockOffset;
 use crate::order::Mismatch;
 use crate::samples::{METRICS, Metric, Samples, Sparse, sparse};
 use crate::scenario::Scenario;
@@ -134,6 +135,14 @@ pub struct Report {
     pub parts: Vec<String>,
     /// Seconds since 1970 when the first message was due; 0: none ever was.
     pub started_unix_s: f64,
+    /// With `--start-at`: when it was to be due, by how much that was past when all clients had joined,
+    /// and how far this machine's clock was from the target's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_at_unix_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_start_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockOffset>,
     pub version: String,
     pub name: String,
     /// Seconds since 1970 at the end of the run.

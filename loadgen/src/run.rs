@@ -9,9 +9,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::clock::{nanos, now_ns, seconds};
+use crate::clock::{SECOND_NS, nanos, now_ns, seconds};
 use crate::credentials::Credentials;
+use crate::csv::Csv;
 use crate::dialect::Dialect;
+use crate::exposition::{self, Exposition};
 use crate::live::Live;
 use crate::plan::Plan;
 use crate::proc;
@@ -23,7 +25,7 @@ use crate::shared::{Shared, Stage};
 use crate::stats::{Counters, Interval, ThreadResult};
 use crate::target::Target;
 use crate::tls::Trust;
-use crate::{prerequisites, rest, slope, thread, users, verdict};
+use crate::{ceiling, clock_check, prerequisites, rest, slope, thread, users, verdict};
 
 /// Why a run ends before its first message.
 const NOBODY_JOINED: &str = "no client could join";
@@ -43,6 +45,20 @@ impl Interrupt {
     }
 }
 
+/// What a run is given that does not change its load.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// Show the state of the run while it is on.
+    pub is_live: bool,
+    pub interrupt: Interrupt,
+    /// Where others read that state.
+    pub exposition: Option<Arc<Exposition>>,
+    /// Where the samples go.
+    pub csv: Option<Arc<Csv>>,
+    /// When the first message is due, in seconds since 1970; none: as soon as all clients have joined.
+    pub start_at_unix_s: Option<f64>,
+}
+
 /// What was read from `/proc` at one instant.
 #[derive(Clone, Default)]
 struct ProcSample {
@@ -57,7 +73,10 @@ struct Conductor {
     samples: Samples,
     seconds: BTreeMap<u64, (Samples, u64, u64)>,
     live: Live,
-    interrupt: Interrupt,
+    options: Options,
+    exposed_ns: u64,
+    /// The agreed start was past when all clients had joined, by so much.
+    late_start_s: Option<f64>,
     /// Of the server's resident memory, one a second: (monotonic seconds, bytes).
     rss: Vec<(f64, f64)>,
 }
@@ -67,7 +86,7 @@ struct Conductor {
 /// # Errors
 /// The scenario makes no sense, users cannot be registered, or a thread fails. A run that merely
 /// goes badly is a report, not an error.
-pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::Result<Report> {
+pub fn run(scenario: Scenario, options: &Options) -> anyhow::Result<Report> {
     scenario.validate()?;
     let targets: Vec<Target> =
         scenario.targets.iter().map(|url| Target::parse(url)).collect::<anyhow::Result<_>>()?;
@@ -89,6 +108,9 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     let credentials = Credentials::new(tokens, access.clone(), dialect.token_member());
     let plan = Plan::new(&scenario, credentials.users().unwrap_or(usize::MAX));
     let agent = rest::agent(trust.as_ref());
+    let ceiling = ceiling::measure(&scenario).ok().map(|one| one * scenario.threads as f64);
+    let clock =
+        options.start_at_unix_s.and_then(|_| clock_check::measure(&agent, &targets[0].http()));
     let counted_before = counted_deliveries(&scenario, &agent)?;
     let rss_before = scenario.server_pid.map(proc::rss_bytes).transpose()?;
     let cpu_before = scenario.server_pid.map(proc::process_cpu_ns).transpose()?;
@@ -114,12 +136,14 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     drop(sender);
 
     let mut conductor = Conductor {
-        live: Live::new(is_live, &shared),
+        live: Live::new(options.is_live, &shared),
         shared: Arc::clone(&shared),
         intervals,
         samples: Samples::default(),
         seconds: BTreeMap::new(),
-        interrupt,
+        options: options.clone(),
+        exposed_ns: 0,
+        late_start_s: None,
         rss: Vec::new(),
     };
     let mut stopped_by = conductor.connect(&threads);
@@ -215,7 +239,13 @@ pub fn run(scenario: Scenario, is_live: bool, interrupt: Interrupt) -> anyhow::R
     if let (Some(before), Ok(Some(after))) = (counted_before, counted_after) {
         report.server.counted_deliveries = Some(after.saturating_sub(before));
     }
+    report.start_at_unix_s = options.start_at_unix_s;
+    report.late_start_s = conductor.late_start_s;
+    report.clock = clock;
     report.seconds = seconds_of(&conductor.seconds, &shared.scenario);
+    report.generator.ceiling_deliveries_per_s = ceiling.map(f64::round);
+    let busiest = report.seconds.iter().map(|second| second.delivered).max().unwrap_or(0);
+    report.generator.ceiling_share = ceiling.map(|ceiling| share(busiest as f64, ceiling));
     report.scenario = shared.scenario.clone();
     report.void_reasons = verdict::void_reasons(&report);
     report.void = !report.void_reasons.is_empty();
@@ -238,7 +268,7 @@ impl Conductor {
         let deadline_ns = first_ns.saturating_add(nanos(pace_s)).saturating_add(timeout_ns);
         loop {
             self.pause(Duration::from_millis(5));
-            if self.interrupt.is_set() {
+            if self.options.interrupt.is_set() {
                 return Some("interrupt".into());
             }
             if threads.iter().any(JoinHandle::is_finished) {
@@ -275,7 +305,8 @@ impl Conductor {
             let is_seen = self.shared.gauges.iter().all(seen(Stage::Settling as u8));
             let is_right = is_seen && self.shared.sum(|gauges| &gauges.unconverged) == 0;
             if waited_ms >= settle_ms && (is_right || waited_ms >= longest_ms)
-                || self.interrupt.is_set()
+                || self.start_in_s().is_some_and(|left_s| left_s < 0.05)
+                || self.options.interrupt.is_set()
             {
                 break;
             }
@@ -287,9 +318,9 @@ impl Conductor {
         &mut self,
         threads: &[JoinHandle<anyhow::Result<ThreadResult>>],
     ) -> (ProcSample, ProcSample, String) {
+        let start_ns = self.start_ns();
         let scenario = &self.shared.scenario;
         let times = &self.shared.times;
-        let start_ns = now_ns() + 20_000_000;
         let measure_ns = start_ns + nanos(scenario.warmup_s);
         let end_ns = start_ns + nanos(scenario.total_s());
         times.end_ns.store(end_ns, Ordering::Release);
@@ -305,6 +336,21 @@ impl Conductor {
         (from, to, stopped_by.unwrap_or_else(|| "duration".into()))
     }
 
+    /// When the first message is due: at the agreed time, or in a moment.
+    fn start_ns(&mut self) -> u64 {
+        let left_s = self.start_in_s().unwrap_or(0.02);
+        if left_s < 0.0 {
+            self.late_start_s = Some(-left_s);
+        }
+        now_ns() + nanos(left_s.max(0.02))
+    }
+
+    /// Seconds until the agreed start.
+    fn start_in_s(&self) -> Option<f64> {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        Some(self.options.start_at_unix_s? - now_s)
+    }
+
     fn wait_until(
         &mut self,
         at_ns: u64,
@@ -316,7 +362,7 @@ impl Conductor {
                 return None;
             }
             self.pause(left.min(Duration::from_millis(100)));
-            if self.interrupt.is_set() {
+            if self.options.interrupt.is_set() {
                 return Some("interrupt".into());
             }
             if threads.iter().any(JoinHandle::is_finished) {
@@ -358,6 +404,7 @@ impl Conductor {
         std::thread::sleep(time);
         self.collect();
         self.read_rss();
+        self.expose();
         self.live.show(&self.shared, &self.seconds);
     }
 
@@ -365,12 +412,25 @@ impl Conductor {
         while let Ok(interval) = self.intervals.try_recv() {
             self.samples.add(&interval.samples);
             if let Some(second) = interval.second {
+                if let Some(csv) = &self.options.csv {
+                    let phase = self.shared.scenario.phase_at(second as f64);
+                    csv.add(second, &phase, &interval.samples);
+                }
                 let entry = self.seconds.entry(second).or_default();
                 let delivery = interval.samples.iter().filter(|(m, _)| *m == Metric::Delivery);
                 delivery.for_each(|sample| entry.0.add(std::slice::from_ref(sample)));
                 entry.1 += interval.published;
                 entry.2 += interval.delivered;
             }
+        }
+    }
+
+    fn expose(&mut self) {
+        let Some(exposition) = &self.options.exposition else { return };
+        let now_ns = now_ns();
+        if now_ns.saturating_sub(self.exposed_ns) >= SECOND_NS || self.exposed_ns == 0 {
+            self.exposed_ns = now_ns;
+            exposition.set(exposition::text(&self.shared, &self.samples));
         }
     }
 

@@ -6,6 +6,9 @@ use crate::hints;
 use crate::report::Report;
 use crate::table::{Table, number, time};
 
+/// From this share of its ceiling on, the generator may be what is measured.
+const NEAR_CEILING: f64 = 0.5;
+
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut out = String::new();
@@ -135,6 +138,16 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         threads.collect::<Vec<_>>().join("; "),
         report.generator.cpu_us_per_delivery
     )?;
+    if let Some(ceiling) = report.generator.ceiling_deliveries_per_s {
+        let share = report.generator.ceiling_share.unwrap_or(0.0);
+        let near = if share >= NEAR_CEILING { ": NEAR ITS CEILING" } else { "" };
+        writeln!(
+            out,
+            "generator   its ceiling is {} deliveries/s in full reads; the busiest second had {:.0} % of it{near}",
+            number(ceiling),
+            share * 100.0
+        )?;
+    }
     for outcome in &report.slo {
         let value = outcome.value.map_or("no such number".to_owned(), |value| format!("{value}"));
         let word = if outcome.met { "met" } else { "MISSED" };

@@ -30,6 +30,20 @@ impl Table {
         lines.concat()
     }
 
+    /// For pages: in a box of its own that scrolls where the page is narrow.
+    #[must_use]
+    pub fn html(&self) -> String {
+        let row = |cells: &[String], tag: &str| {
+            let cells = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)));
+            format!("<tr>{}</tr>", cells.collect::<String>())
+        };
+        let rows: String = self.rows[1..].iter().map(|cells| row(cells, "td")).collect();
+        format!(
+            "<div class=\"scrolls\" tabindex=\"0\"><table><thead>{}</thead><tbody>{rows}</tbody></table></div>",
+            row(&self.rows[0], "th")
+        )
+    }
+
     /// The first column to the left, the others to the right.
     #[must_use]
     pub fn text(&self) -> String {
@@ -52,6 +66,12 @@ impl Table {
         }
         text
     }
+}
+
+/// Text as HTML and SVG have it.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// Three significant digits.

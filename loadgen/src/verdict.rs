@@ -66,6 +66,9 @@ pub fn void_reasons(report: &Report) -> Vec<String> {
     if counters.published == 0 && expects_messages(report) {
         reasons.push("nothing_published: no message left the generator".into());
     }
+    if let Some(late_s) = report.late_start_s {
+        reasons.push(format!("late_start: clients had joined {late_s:.1} s after --start-at"));
+    }
     let unjoined = 1.0 - report.joined as f64 / report.clients.max(1) as f64;
     if unjoined > bounds.unjoined_max {
         reasons.push(format!(
@@ -138,6 +141,7 @@ mod tests {
         check(|r| r.counters.published = 0, "nothing_published");
         check(|r| r.counters.skipped = 1, "publisher_offline");
         check(|r| r.joined = 9, "clients_missing");
+        check(|r| r.late_start_s = Some(0.5), "late_start");
         let late = Percentiles { p99: 20_000.0, ..Percentiles::default() };
         check(|r| r.latencies_us.extend([("lag".into(), late.clone())]), "behind_schedule");
     }
