@@ -152,12 +152,14 @@ impl Log {
         if lines.len() >= LINES_MAX {
             return;
         }
-        let mut text: String = text.escape_debug().to_string().replace("\\\"", "\"");
-        if text.len() > TEXT_MAX {
-            let cut = (0..=TEXT_MAX).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-            text = format!("{}… ({} bytes)", &text[..cut], text.len());
+        // Cut first: a case may send megabytes, and has heartbeats to answer meanwhile.
+        let cut = (0..=TEXT_MAX.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+        let shown = &text[..cut.unwrap_or(0)];
+        let mut line: String = shown.escape_debug().to_string().replace("\\\"", "\"");
+        if shown.len() < text.len() {
+            line.push_str(&format!("… ({} bytes)", text.len()));
         }
         let at_us = self.transcript.0.start.elapsed().as_micros() as u64;
-        lines.push(Line { at_us, who: self.who.to_string(), direction, text });
+        lines.push(Line { at_us, who: self.who.to_string(), direction, text: line });
     }
 }
