@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use throng_loadgen::cli::Cli;
+use throng_loadgen::verdict;
 
 fn main() -> ExitCode {
     match Cli::from_command_line().execute() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("throng-loadgen: {error:#}");
-            ExitCode::from(throng_loadgen::verdict::EXIT_ERROR)
+            ExitCode::from(verdict::code_of(&error))
         }
     }
 }

@@ -15,7 +15,7 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
   0  the run is valid, all SLOs are met
   1  no report: an error in a scenario, a target, a registration or a file
-  2  wrong command line
+  2  wrong command line, or wrong events file
   3  void: the numbers cannot be trusted (also `compare` and `merge` with a void run)
   4  an SLO is missed
   5  `compare`: worse than the threshold, and not by noise";
@@ -82,6 +82,12 @@ pub fn void_reasons(report: &Report) -> Vec<String> {
 /// Idle and connect runs have no publishers, on purpose.
 fn expects_messages(report: &Report) -> bool {
     report.scenario.publishers > 0
+}
+
+/// The exit code of what prevents a report.
+#[must_use]
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<throng_events::Error>() { EXIT_USAGE } else { EXIT_ERROR }
 }
 
 #[must_use]
