@@ -11,6 +11,7 @@ use throng_spec::{Level, Profile};
 use crate::abuse::plan::Plan;
 use crate::client::options::Transport;
 use crate::combo::{Combo, EVERY};
+use crate::credentials::Place;
 use crate::slo::Slo;
 
 const EXIT_CODES: &str = "\
@@ -89,6 +90,17 @@ pub struct RunArgs {
     /// the README). Adds the cases events.*
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
+    /// Use the users of these tokens, one per line, of any kind (JWT, …), instead of registering some. Cases
+    /// that need registration or other users are skipped
+    #[arg(long, value_name = "FILE", conflicts_with = "login_command")]
+    pub tokens: Option<PathBuf>,
+    /// Command that prints the token of a user, another one with each call, instead of registering some
+    #[arg(long, value_name = "COMMAND")]
+    pub login_command: Option<String>,
+    /// With --profile upstream: where clients put their token, as query:NAME, auth:NAME (a member of the
+    /// payload of CONNECT) or bearer (a header) [default: query:token,auth:token,bearer]
+    #[arg(long, value_name = "PLACE", value_delimiter = ',', value_parser = Place::parse)]
+    pub token_as: Vec<Place>,
     /// Case ids, id prefixes, clause ids, or patterns with `*`; may be repeated
     #[arg(long, value_name = "PATTERN")]
     pub filter: Vec<String>,

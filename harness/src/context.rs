@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use throng_codec::engine::Protocol;
+use throng_spec::Profile;
 
 use crate::capabilities::Capabilities;
 use crate::case::is_judged;
@@ -24,6 +25,7 @@ use crate::client::target::Target;
 use crate::client::transcript::{Log, Transcript};
 use crate::client::websocket::RawSocket;
 use crate::combo::Combo;
+use crate::credentials::Credentials;
 use crate::invariants::{self, Known, Received, Violation};
 use crate::outcome::{Outcome, Stop, fail};
 use crate::run::Run;
@@ -203,8 +205,11 @@ impl Context {
     }
 
     fn bare_websocket_with(&self, more: &str) -> Result<(RawSocket, Open), ClientError> {
-        let path = self.path(&format!("EIO={}&transport=websocket{more}", self.eio()));
-        let mut socket = self.websocket(&path)?;
+        let (credentials, bearer) = self.raw_credentials()?;
+        let path = self.path(&format!("EIO={}&transport=websocket{more}{credentials}", self.eio()));
+        let headers: Vec<(&str, &str)> =
+            bearer.iter().map(|value| ("Authorization", value.as_str())).collect();
+        let mut socket = RawSocket::open_with(self.target(), &path, &headers, &self.log)?;
         let text = socket.receive_text(self.wait())?;
         let json = text
             .strip_prefix('0')
@@ -244,10 +249,32 @@ impl Context {
     fn connected_websocket_with(&self, more: &str) -> Result<(RawSocket, Open), ClientError> {
         let (mut socket, open) = self.bare_websocket_with(more)?;
         if self.combo.protocol == Protocol::Eio4 {
-            socket.send("40")?;
+            socket.send(&format!("4{}", self.connect_text()?))?;
             self.text_until(&mut socket, |text| text.starts_with("40"))?;
         }
         Ok((socket, open))
+    }
+
+    /// What a handshake by hand has of a token: more of its query, and the value of a header.
+    fn raw_credentials(&self) -> Result<(String, Option<String>), ClientError> {
+        Ok(match self.credentials()? {
+            Some((credentials, token)) => {
+                let bearer = credentials.are_in_header().then(|| format!("Bearer {token}"));
+                (credentials.query(&token), bearer)
+            }
+            None => (String::new(), None),
+        })
+    }
+
+    /// A CONNECT by hand, as text of an Engine.IO message.
+    pub fn connect_text(&self) -> Result<String, ClientError> {
+        let auth = self.raw_auth()?;
+        Ok(format!("0{}", auth.map_or_else(String::new, |auth| auth.to_string())))
+    }
+
+    /// The payload of a CONNECT by hand.
+    fn raw_auth(&self) -> Result<Option<Value>, ClientError> {
+        Ok(self.credentials()?.and_then(|(credentials, token)| credentials.auth(&token)))
     }
 
     /// Reads text frames, answering pings, until `wanted` accepts one.
@@ -281,10 +308,12 @@ impl Context {
     }
 
     pub fn poller_with(&self, more: &str) -> Result<Poller, ClientError> {
-        let path = self.path(&format!("EIO={}&transport=polling{more}", self.eio()));
+        let (credentials, bearer) = self.raw_credentials()?;
+        let path = self.path(&format!("EIO={}&transport=polling{more}{credentials}", self.eio()));
         let rest = Rest { target: self.target().clone(), log: self.log.clone() };
-        let mut poller = Poller::open(rest, self.combo.protocol, &path)?;
+        let mut poller = Poller::open(rest, self.combo.protocol, &path, bearer.as_deref())?;
         poller.may_send_last = !self.judges("EIO-93");
+        poller.auth = self.raw_auth()?;
         Ok(poller)
     }
 
@@ -304,6 +333,7 @@ impl Context {
     }
 
     pub fn socket_with(&self, options: Options) -> Result<Socket, ClientError> {
+        let options = self.with_credentials(options)?;
         let socket = Socket::connect(self.target(), options, &self.log)?;
         let mut sockets = self.sockets.lock().expect("no thread panics while it adds a session");
         sockets.push(socket.shared());
@@ -340,7 +370,49 @@ impl Context {
     }
 
     fn register(&self) -> Result<User, Stop> {
+        if let Some(credentials) = &self.run.credentials {
+            return self.given_user(credentials);
+        }
         self.user_named(&self.run.fresh_email())
+    }
+
+    /// A user that the case does not have yet, of those that are given.
+    fn given_user(&self, credentials: &Credentials) -> Result<User, Stop> {
+        if self.needs_fresh_users && credentials.are_listed() {
+            return Err(Stop::Skip(
+                "needs users of its own, and the same are given again and again".to_owned(),
+            ));
+        }
+        let number = self.borrowed().users.len();
+        let token = credentials.of_user(number).map_err(Stop::Error)?;
+        let token = token.ok_or_else(|| {
+            Stop::Skip(format!("needs more users than the {number} that are given"))
+        })?;
+        let user = self.rest().user_of(&token).map_err(|why| Stop::Error(why.to_string()))?;
+        if self.borrowed().users.iter().any(|other| other.id == user.id) {
+            return Err(Stop::Skip("two of the given tokens are of the same user".to_owned()));
+        }
+        self.run.note_user(&user);
+        Ok(user)
+    }
+
+    /// A token for a session of upstream's profile, with what says where it goes.
+    fn credentials(&self) -> Result<Option<(&Credentials, String)>, ClientError> {
+        match &self.run.credentials {
+            Some(credentials) if self.run.profile == Profile::Upstream => {
+                let token = credentials.next().map_err(ClientError::Withheld)?;
+                Ok(Some((credentials, token)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The same client, with a token where upstream's profile has one to give.
+    fn with_credentials(&self, options: Options) -> Result<Options, ClientError> {
+        Ok(match self.credentials()? {
+            Some((credentials, token)) => credentials.options(&token, options),
+            None => options,
+        })
     }
 
     /// A new user with this e-mail.
@@ -460,7 +532,7 @@ impl Context {
         let Some(events) = &self.run.events else {
             return Err(Stop::Error("--events was not given".to_owned()));
         };
-        let options = Options::new(combo.protocol, combo.transport);
+        let options = self.with_credentials(Options::new(combo.protocol, combo.transport))?;
         let log = self.transcript.log(label);
         let socket = Socket::connect(self.target(), options, &log)?;
         Ok(Member::new(socket, events.clone(), self.wait()))

@@ -20,6 +20,7 @@ impl From<ClientError> for Stop {
     fn from(error: ClientError) -> Stop {
         match error {
             ClientError::Unreachable(why) => Stop::Error(format!("cannot connect: {why}")),
+            ClientError::Withheld(why) => Stop::Skip(why),
             // An empty expectation means that of the case.
             other => Stop::Fail { expected: String::new(), observed: other.to_string() },
         }

@@ -17,6 +17,7 @@ use crate::client::socket::Socket;
 use crate::client::target::Target;
 use crate::client::transcript::{Log, Transcript};
 use crate::combo::{Combo, E3P, E3W, E4P, E4W};
+use crate::credentials::Credentials;
 
 /// How long an answer may take here: a target that answers nothing is known within ten seconds.
 const ANSWER_WAIT: Duration = Duration::from_secs(3);
@@ -28,7 +29,11 @@ const QUOTED_CHARS_MAX: usize = 120;
 ///
 /// # Errors
 /// Why it cannot be tested at all: it cannot be reached, or it answers no handshake.
-pub fn probe(target: &Target, profile: Profile) -> Result<Capabilities, String> {
+pub fn probe(
+    target: &Target,
+    profile: Profile,
+    credentials: Option<&Credentials>,
+) -> Result<Capabilities, String> {
     target.dial().map_err(|why| why.to_string())?;
     let target = &target.with_answer_wait(ANSWER_WAIT);
     let log = &Transcript::default().log("probe");
@@ -38,7 +43,9 @@ pub fn probe(target: &Target, profile: Profile) -> Result<Capabilities, String> 
     };
     let combos = [E4W, E4P, E3W, E3P];
     let sessions = thread::scope(|scope| {
-        let threads = combos.map(|combo| scope.spawn(move || session(target, combo, log)));
+        let credentials = credentials.filter(|_| profile == Profile::Upstream);
+        let probe = |combo| scope.spawn(move || session(target, combo, credentials, log));
+        let threads = combos.map(probe);
         threads.map(|thread| thread.join().expect("a probe does not panic"))
     });
     let mut upgrades = None;
@@ -89,7 +96,11 @@ pub fn probe(target: &Target, profile: Profile) -> Result<Capabilities, String> 
         return Ok(found);
     }
     let rest = Rest { target: target.clone(), log: log.clone() };
-    match user(&rest) {
+    let found_user = match credentials {
+        None => user(&rest),
+        Some(credentials) => given_user(&rest, credentials),
+    };
+    match found_user {
         Ok(user) => {
             found.chat = true;
             let rooms = rest.rooms(&user.token).unwrap_or_default();
@@ -108,8 +119,18 @@ pub fn probe(target: &Target, profile: Profile) -> Result<Capabilities, String> 
 }
 
 /// Opens a session and closes it: its open packet, and whether it has the echo surface.
-fn session(target: &Target, combo: Combo, log: &Log) -> Result<(Open, bool), ClientError> {
-    let socket = Socket::connect(target, options(combo), log)?;
+fn session(
+    target: &Target,
+    combo: Combo,
+    credentials: Option<&Credentials>,
+    log: &Log,
+) -> Result<(Open, bool), ClientError> {
+    let mut options = options(combo);
+    if let Some(credentials) = credentials {
+        let token = credentials.next().map_err(ClientError::Withheld)?;
+        options = credentials.options(&token, options);
+    }
+    let socket = Socket::connect(target, options, log)?;
     let open = socket.open();
     let asked = socket.emit("message", &[json!("throng-harness")]).is_ok();
     let is_echo = |event: &crate::client::state::Event| event.name == "message-back";
@@ -130,6 +151,12 @@ fn user(rest: &Rest) -> Result<User, String> {
         _ => None,
     };
     user.ok_or_else(|| format!("POST /api/register: {}", describe_answer(&answer)))
+}
+
+/// The first of the users that are given, or what was answered instead.
+fn given_user(rest: &Rest, credentials: &Credentials) -> Result<User, String> {
+    let token = credentials.of_user(0)?.ok_or("no token is given")?;
+    rest.user_of(&token).map_err(|why| describe(&why))
 }
 
 fn join(target: &Target, combo: Combo, user: User, log: &Log) -> Result<(), String> {

@@ -14,6 +14,7 @@ use crate::borrowed::{RoomPool, UserPool};
 use crate::capabilities::{Capabilities, Need};
 use crate::client::rest::User;
 use crate::client::target::Target;
+use crate::credentials::Credentials;
 use crate::slo::Slo;
 
 /// Kills a node (`down`) or starts it (`up`), and returns when that is done.
@@ -58,6 +59,8 @@ pub struct Run {
     pub scripts: Option<PathBuf>,
     /// `None`: the target may not be abused.
     pub abuse: Option<Plan>,
+    /// Users that are given; `None`: they are registered.
+    pub credentials: Option<Arc<Credentials>>,
     /// Whose clauses are judged.
     pub profile: Profile,
     /// How the target names the events of its rooms; `None`: it is not said.
@@ -104,6 +107,7 @@ impl Run {
             lease: Duration::from_secs(12),
             scripts: None,
             abuse: None,
+            credentials: None,
             profile: Profile::Throng,
             events: None,
             others: Mutex::default(),

@@ -318,7 +318,7 @@ fn open_as(
     };
     let polling = || {
         let rest = Rest { target: target.clone(), log: log.clone() };
-        Poller::open(rest, protocol, &path("polling"))
+        Poller::open(rest, protocol, &path("polling"), None)
     };
     match opening {
         Opening::Tcp => Ok((target.dial()?, String::new())),

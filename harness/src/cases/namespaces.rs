@@ -70,7 +70,7 @@ fn namespace_refused(context: &Context) -> Outcome {
     let socket = context.socket_with(options)?;
     let refusal = Some(json!({ "message": "Invalid namespace" }));
     refuses_connect(context, &socket, "0/custom-nope,", "/custom-nope", refusal.clone())?;
-    socket.send_message("0")?;
+    socket.send_message(context.connect_text()?)?;
     context.eventually("CONNECT for / is answered", || Ok(socket.id() != socket.open().sid))?;
     let text = "0/after-nope,{\"token\":\"x\"}";
     refuses_connect(context, &socket, text, "/after-nope", refusal)?;

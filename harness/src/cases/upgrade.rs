@@ -243,7 +243,7 @@ fn heartbeat_goes_on(context: &Context) -> Outcome {
 fn before_connect(context: &Context) -> Outcome {
     let poller = context.poller()?;
     let mut socket = upgraded(context, &poller)?;
-    socket.send("40")?;
+    socket.send(&format!("4{}", context.connect_text()?))?;
     let answer = context.text_until(&mut socket, |text| text.starts_with("40"))?;
     let id: Value = serde_json::from_str(&answer[2..]).unwrap_or(json!(null));
     require(id["sid"].is_string(), "40 with a sid", || answer.clone())

@@ -302,7 +302,18 @@ pub fn fetch(
     request: &Request<'_>,
     wait: Duration,
 ) -> Result<Response, ClientError> {
+    if target.has_given_users && makes_users(request) {
+        let what = format!("needs {} {}, and users are given", request.method, request.path);
+        return Err(ClientError::Withheld(what));
+    }
     Connection::open(target, log)?.exchange(request, wait)
+}
+
+/// Whether the request registers a user, logs one in, or ends a token.
+fn makes_users(request: &Request<'_>) -> bool {
+    const PATHS: [&str; 3] = ["/api/register", "/api/login", "/api/logout"];
+    let path = request.path.split('?').next().unwrap_or("");
+    request.method == "POST" && PATHS.contains(&path)
 }
 
 fn too_long() -> ClientError {

@@ -31,6 +31,8 @@ pub enum ClientError {
     Closed(String),
     /// The peer violated the protocol.
     Protocol(String),
+    /// It was not asked: users are given, and what would make or end them is not the harness's to ask.
+    Withheld(String),
     /// The server refused a WebSocket handshake with this HTTP answer.
     Refused(http::Response),
 }
@@ -42,6 +44,7 @@ impl fmt::Display for ClientError {
             ClientError::Timeout(what) => write!(out, "timed out: {what}"),
             ClientError::Closed(why) => write!(out, "connection closed: {why}"),
             ClientError::Protocol(why) => write!(out, "protocol error: {why}"),
+            ClientError::Withheld(why) => out.write_str(why),
             ClientError::Refused(response) => {
                 write!(out, "handshake refused: HTTP {} {}", response.status, response.text())
             }

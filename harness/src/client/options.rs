@@ -24,6 +24,8 @@ pub struct Options {
     pub transport: Transport,
     /// `api_token` of the handshake's query.
     pub token: Option<String>,
+    /// More parameters of the handshake's query.
+    pub query: Vec<(String, String)>,
     /// `Authorization: Bearer` of the handshake.
     pub bearer: Option<String>,
     /// Payload of the Socket.IO CONNECT packet; protocol 4 only.
@@ -39,6 +41,7 @@ impl Options {
             protocol,
             transport,
             token: None,
+            query: Vec::new(),
             bearer: None,
             auth: None,
             headers: Vec::new(),

@@ -1,5 +1,6 @@
 //! A polling session that a case drives by hand.
 
+use serde_json::Value;
 use throng_codec::engine::{Data, Kind, Packet, Protocol};
 use throng_codec::payload::{self, Body};
 
@@ -20,12 +21,21 @@ pub struct Poller {
     pub rest: Rest,
     /// After its end, polls may still be answered with what was queued.
     pub may_send_last: bool,
+    /// Payload of a CONNECT.
+    pub auth: Option<Value>,
 }
 
 impl Poller {
-    /// Opens a session at `path`, a handshake for polling with its query.
-    pub fn open(rest: Rest, protocol: Protocol, path: &str) -> Result<Poller, ClientError> {
-        let response = accepted(rest.get(path)?)?;
+    /// Opens a session at `path`, a handshake for polling with its query, and perhaps with this `Authorization`.
+    pub fn open(
+        rest: Rest,
+        protocol: Protocol,
+        path: &str,
+        authorization: Option<&str>,
+    ) -> Result<Poller, ClientError> {
+        let headers: Vec<(&str, &str)> =
+            authorization.iter().map(|value| ("Authorization", *value)).collect();
+        let response = accepted(rest.call(&Request { headers: &headers, ..Request::get(path) })?)?;
         let packets = payload::decode_body_text(protocol, &response.text())?;
         let mut packets = packets.into_iter();
         let open = match packets.next() {
@@ -33,7 +43,7 @@ impl Poller {
             other => return Err(ClientError::Protocol(format!("the first packet is {other:?}"))),
         };
         let (sid, first) = (open.sid.clone(), packets.collect());
-        Ok(Poller { sid, open, first, protocol, rest, may_send_last: false })
+        Ok(Poller { sid, open, first, protocol, rest, may_send_last: false, auth: None })
     }
 
     /// The id of the session, which goes on.
@@ -120,7 +130,8 @@ impl Poller {
         if self.protocol == Protocol::Eio3 {
             return Ok(());
         }
-        self.post_message("0")?;
+        let auth = self.auth.as_ref().map_or_else(String::new, Value::to_string);
+        self.post_message(&format!("0{auth}"))?;
         let packets = self.poll()?;
         let connected = packets.iter().any(|packet| is_message(packet, "0{"));
         if connected {

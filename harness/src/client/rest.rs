@@ -47,6 +47,18 @@ impl User {
         })
     }
 
+    /// From an answer of `GET /api/user` with this token.
+    pub fn of_token(token: &str, answer: &Value) -> Option<User> {
+        let text = |key: &str| answer[key].as_str().map(str::to_owned);
+        Some(User {
+            id: answer["id"].as_u64()?,
+            name: text("name")?,
+            email: text("email")?,
+            token: token.to_owned(),
+            avatar: text("avatar")?,
+        })
+    }
+
     /// The `userid` of this user's messages, as other users see it.
     pub fn public_id(&self) -> String {
         format!("u{}", self.id)
@@ -119,6 +131,18 @@ impl Rest {
         let answer = self.post_registration(email)?;
         User::parse(&answer.json())
             .ok_or_else(|| ClientError::Protocol(format!("register answered {}", answer.text())))
+    }
+
+    /// The user of a token that was given.
+    pub fn user_of(&self, token: &str) -> Result<User, ClientError> {
+        let answer = self.get_as("/api/user", token)?;
+        User::of_token(token, &answer.json()).ok_or_else(|| {
+            let status = answer.status;
+            ClientError::Protocol(format!(
+                "GET /api/user with a given token: HTTP {status} {}",
+                answer.text()
+            ))
+        })
     }
 
     pub fn post_registration(&self, email: &str) -> Result<Response, ClientError> {

@@ -82,6 +82,9 @@ impl Shared {
         if let Some(token) = &options.token {
             path.push_str(&format!("&api_token={}", percent_encode(token)));
         }
+        for (name, value) in &options.query {
+            path.push_str(&format!("&{}={}", percent_encode(name), percent_encode(value)));
+        }
         if let Some(sid) = sid {
             path.push_str(&format!("&sid={}", percent_encode(sid)));
         }

@@ -25,6 +25,8 @@ pub struct Target {
     pub answer_wait: Duration,
     /// `None`: plain TCP.
     tls: Option<Tls>,
+    /// Users are given: none is registered, and none is logged in or out.
+    pub has_given_users: bool,
 }
 
 impl Target {
@@ -72,7 +74,15 @@ impl Target {
             _ => None,
         };
         let (from, answer_wait) = (None, ANSWER_WAIT);
-        Ok(Target { authority: with_port, addr, engine_path, from, answer_wait, tls })
+        Ok(Target {
+            authority: with_port,
+            addr,
+            engine_path,
+            from,
+            answer_wait,
+            tls,
+            has_given_users: false,
+        })
     }
 
     /// The same server, as a client with this address sees it.

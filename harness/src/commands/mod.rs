@@ -15,6 +15,7 @@ use crate::capabilities::Capabilities;
 use crate::cli::{Command, TargetArgs};
 use crate::client::target::Target;
 use crate::client::tls::Trust;
+use crate::credentials::Credentials;
 use crate::output::complain;
 use crate::probe::probe;
 
@@ -60,9 +61,14 @@ fn nodes(args: &TargetArgs) -> Result<Vec<Target>, String> {
 }
 
 /// What the nodes offer, all of them reachable: they are one server.
-fn reach(nodes: &[Target], profile: Profile) -> Result<Capabilities, String> {
+fn reach(
+    nodes: &[Target],
+    profile: Profile,
+    credentials: Option<&Credentials>,
+) -> Result<Capabilities, String> {
     let (first, others) = nodes.split_first().expect("the command line requires a target");
-    let capabilities = probe(first, profile).map_err(|why| format!("{}: {why}", first.origin()))?;
+    let capabilities =
+        probe(first, profile, credentials).map_err(|why| format!("{}: {why}", first.origin()))?;
     for node in others {
         node.dial().map_err(|why| format!("{}: {why}", node.origin()))?;
     }

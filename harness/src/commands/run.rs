@@ -8,12 +8,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::{Timestamp, Unit};
 use throng_events::Events;
+use throng_spec::Profile;
 
 use super::{Exit, USAGE, nodes, reach, read, usage};
 use crate::abuse;
 use crate::capabilities::{Capabilities, Capability};
 use crate::cases;
 use crate::cli::{LevelArg, ProfileArg, RunArgs, combos};
+use crate::credentials::{Credentials, Place};
 use crate::demands::{self, Demands};
 use crate::known::Known;
 use crate::output::{Output, complain, say};
@@ -25,6 +27,7 @@ pub fn run(args: &RunArgs) -> Exit {
     let known = read_known(args.known_failing.as_deref())?;
     let profile = args.profile.profile();
     let events = read_events(args).map_err(usage)?;
+    let credentials = credentials(args).map_err(usage)?.map(Arc::new);
     let selection = Selection {
         profile,
         filters: args.filter.clone(),
@@ -37,7 +40,10 @@ pub fn run(args: &RunArgs) -> Exit {
         return Err((USAGE, "no case matches this selection".to_owned()));
     }
     let demands = demands(args).map_err(usage)?;
-    let nodes = nodes(&args.target).map_err(usage)?;
+    let mut nodes = nodes(&args.target).map_err(usage)?;
+    for node in &mut nodes {
+        node.has_given_users = credentials.is_some();
+    }
     let plan = args.abuse.plan();
     if let Some(plan) = &plan {
         abuse::raise_open_files(plan).map_err(usage)?;
@@ -46,7 +52,7 @@ pub fn run(args: &RunArgs) -> Exit {
     let seed = args.seed.unwrap_or_else(seed_of_the_clock);
     let target = args.target.target.join(",");
     let start = Instant::now();
-    let reached = reach(&nodes, profile);
+    let reached = reach(&nodes, profile, credentials.as_deref());
     let (capabilities, unreachable) = match reached {
         Ok(capabilities) => (capabilities, None),
         Err(why) => (Capabilities::default(), Some(why)),
@@ -72,10 +78,14 @@ pub fn run(args: &RunArgs) -> Exit {
         run.wait = Duration::from_secs_f64(args.wait);
         run.scripts = Some(args.scripts.clone());
         run.abuse = plan;
+        // A case has all the users that are given: the next one waits for it.
+        let is_alone = profile == Profile::Throng
+            && credentials.as_ref().is_some_and(|given| given.are_listed());
+        run.credentials = credentials;
         run.profile = profile;
         run.events = events.map(Arc::new);
         let settings = Settings {
-            jobs: args.jobs as usize,
+            jobs: if is_alone { 1 } else { args.jobs as usize },
             timeout: Duration::from_secs(args.timeout),
             keep_going: args.keep_going,
             known,
@@ -135,6 +145,28 @@ fn selected(args: &RunArgs) -> String {
 fn finished() -> String {
     let now = Timestamp::now().round(Unit::Second);
     now.map_or_else(|_| String::new(), |now| now.to_string())
+}
+
+/// The users that the command line gives.
+fn credentials(args: &RunArgs) -> Result<Option<Credentials>, String> {
+    let mut places = args.token_as.clone();
+    if args.profile == ProfileArg::Throng && !places.is_empty() {
+        return Err("--token-as goes with --profile upstream: Throng's query is known".to_owned());
+    }
+    if places.is_empty() {
+        places = ["query:token", "auth:token", "bearer"]
+            .into_iter()
+            .map(Place::parse)
+            .collect::<Result<_, _>>()?;
+    }
+    if let Some(file) = &args.tokens {
+        return Credentials::listed(file, places).map(Some);
+    }
+    let Some(command) = args.login_command.clone() else { return Ok(None) };
+    let credentials = Credentials::printed(command, places);
+    // Better now than once for each case.
+    credentials.next().map_err(|why| format!("--login-command: {why}"))?;
+    Ok(Some(credentials))
 }
 
 fn read_events(args: &RunArgs) -> Result<Option<Events>, String> {

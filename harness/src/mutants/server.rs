@@ -126,7 +126,7 @@ pub fn serve(
 pub fn probed(kind: Kind, mutant: Option<&Mutant>) -> Option<Capabilities> {
     let server = start(kind, mutant, 1)?;
     let target = Target::parse(server.urls().first()?, "/socket.io/").ok()?;
-    Some(probe(&target, Profile::Throng).unwrap_or_default())
+    Some(probe(&target, Profile::Throng, None).unwrap_or_default())
 }
 
 fn start(kind: Kind, mutant: Option<&Mutant>, nodes: usize) -> Option<Reference> {
@@ -143,7 +143,7 @@ fn start(kind: Kind, mutant: Option<&Mutant>, nodes: usize) -> Option<Reference>
 fn run_against(targets: Vec<Target>, known: Option<&Capabilities>) -> Run {
     let capabilities = match known {
         Some(known) => known.clone(),
-        None => probe(&targets[0], Profile::Throng).unwrap_or_default(),
+        None => probe(&targets[0], Profile::Throng, None).unwrap_or_default(),
     };
     let mut capabilities = capabilities;
     if let Ok(open) = handshake(&targets[0]) {
