@@ -45,7 +45,7 @@ fn tokens(server: &Reference, users: usize) -> String {
 fn cases_use_given_users_and_those_that_make_users_are_skipped() {
     let server = reference();
     let list = file("six.txt", &tokens(&server, 6));
-    let cases = "room.join msg.author rest.register rest.logout unr trn.query";
+    let cases = "room.join msg.author rest.register rest.logout login.count trn.query";
     let filters: Vec<&str> = cases.split(' ').flat_map(|case| ["--filter", case]).collect();
     let output = run(&server, &[&["--tokens", &list], &filters[..]].concat());
     let text = said(&output);
@@ -56,7 +56,7 @@ fn cases_use_given_users_and_those_that_make_users_are_skipped() {
     }
     for (case, why) in [
         ("rest.register ", "needs POST /api/register, and users are given"),
-        ("unr.", "needs users of its own, and the same are given again and again"),
+        ("login.count", "needs users of its own, and the same are given again and again"),
     ] {
         let line = text.lines().find(|line| line.starts_with(&format!("skip  {case}")));
         assert!(line.is_some_and(|line| line.contains(why)), "{case}: {line:?}");
@@ -79,7 +79,7 @@ fn a_command_gives_a_user_with_each_call() {
     let list = file("many.txt", &tokens(&server, 30));
     // Takes the first line off the file, one call at a time.
     let command = format!("flock {list} sh -c 'head -1 {list}; sed -i 1d {list}'");
-    let args = ["--login-command", &command, "--filter", "msg.author", "--filter", "unr.basic"];
+    let args = ["--login-command", &command, "--filter", "msg.author", "--filter", "login.count"];
     let output = run(&server, &args);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
