@@ -83,7 +83,11 @@ pub fn conform(args: &[String]) -> Outcome {
     counts.add(calibrate("release")?);
     say("mutants: servers that are wrong on purpose must be found out");
     let harness = target().join("release").join("throng-harness");
-    run(&harness.to_string_lossy(), &["mutants", "--known-alive", "harness/mutants-alive.txt"], ".")?;
+    run(
+        &harness.to_string_lossy(),
+        &["mutants", "--known-alive", "harness/mutants-alive.txt"],
+        ".",
+    )?;
     say("the reference server, while it is abused");
     let abused = ["test", "--release", "--package", "throng-harness", "--test", "mutants"];
     let mut abused = command("cargo", &abused, ".");

@@ -163,7 +163,7 @@ fn run_against(targets: Vec<Target>, known: Option<&Capabilities>) -> Run {
 fn handshake(target: &Target) -> Result<Open, ClientError> {
     let rest = Rest { target: target.clone(), log: Transcript::default().log("handshake") };
     let path = format!("{}?EIO=4&transport=polling", target.engine_path);
-    Ok(Poller::open(rest, Protocol::Eio4, &path)?.open.clone())
+    Ok(Poller::open(rest, Protocol::Eio4, &path, None)?.open.clone())
 }
 
 fn serve_apart(
