@@ -388,7 +388,7 @@ fn completions(shell: Shell) -> anyhow::Result<u8> {
 
 fn man(dir: &Path) -> anyhow::Result<u8> {
     std::fs::create_dir_all(dir)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
+        .and_then(|()| clap_mangen::generate_to(usage::describe(Cli::command()), dir))
         .with_context(|| dir.display().to_string())?;
     Ok(0)
 }

@@ -46,8 +46,9 @@ const ROWS: [(&str, &str, Better, Role); 18] = [
     ("order_violations", "order violations", Better::Less, Role::Exact),
 ];
 
-/// A change that chance brings about more often than this is noise.
-const P_MAX: f64 = 0.05;
+/// A change that chance brings about more often than this is noise: a twentieth, shared by the five figures
+/// that decide.
+const P_MAX: f64 = 0.01;
 
 pub struct Comparison {
     pub table: String,
@@ -136,11 +137,12 @@ fn explanation(
             counts.0, counts.1
         ),
         (n, m) if p_least(n, m) > P_MAX => format!(
-            "{n} and {m} runs are too few for a rank test: more than {percent} % and no value of one side \
-             within those of the other decides."
+            "{n} and {m} runs are too few for a rank test: more than {percent} %, more than the noise, and no \
+             value of one side within those of the other decides."
         ),
         (n, m) => format!(
-            "{n} and {m} runs: more than {percent} % of the median and a rank test with p ≤ {P_MAX} decide."
+            "{n} and {m} runs: more than {percent} % of the median, more than the noise, and a rank test \
+             with p ≤ {P_MAX} decide."
         ),
     };
     let outcome = match regressions {
@@ -167,6 +169,8 @@ struct Change {
     noise: Option<f64>,
     /// How often chance brings about such ranks or worse ones.
     p: Option<f64>,
+    /// There are enough repetitions for that to mean something.
+    can_be_ranked: bool,
     /// All values of one side are worse than all of the other.
     is_apart: bool,
 }
@@ -182,17 +186,16 @@ impl Change {
             relative,
             worse: relative * sign,
             noise: has_many.then(|| half_range(before).max(half_range(after))),
-            p: (has_many && p_least(a.len(), b.len()) <= P_MAX).then(|| p_larger(&a, &b)),
+            p: has_many.then(|| p_larger(&a, &b)),
+            can_be_ranked: p_least(a.len(), b.len()) <= P_MAX,
             is_apart: most(&a, f64::max) < most(&b, f64::min),
         }
     }
 
     fn is_more_than_noise(&self) -> bool {
-        match (self.noise, self.p) {
-            (None, _) => true,
-            (Some(_), None) => self.is_apart,
-            (Some(_), Some(p)) => p <= P_MAX,
-        }
+        let (Some(noise), Some(p)) = (self.noise, self.p) else { return true };
+        let is_ranked_worse = if self.can_be_ranked { p <= P_MAX } else { self.is_apart };
+        self.worse > noise && is_ranked_worse
     }
 }
 
@@ -300,6 +303,14 @@ mod tests {
         assert!(judged(&base, &repeated(&[125.0, 200.0]), 0.1).regressions.is_empty());
         let worse = judged(&base, &repeated(&[140.0, 200.0]), 0.1);
         assert_eq!(worse.regressions, ["delivery p99 µs"], "{}", worse.table);
+    }
+
+    #[test]
+    fn a_change_within_the_noise_is_none_even_if_all_values_are_apart() {
+        let base = repeated(&[5.0, 7.0, 9.0]);
+        let noisy = judged(&base, &repeated(&[10.0, 28.0, 190.0]), 0.1);
+        assert!(noisy.regressions.is_empty(), "{}", noisy.table);
+        assert!(noisy.table.contains("within noise"), "{}", noisy.table);
     }
 
     #[test]

@@ -158,3 +158,20 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_near_the_ceiling_of_the_generator_says_so() {
+        let mut report = Report::default();
+        report.generator.ceiling_deliveries_per_s = Some(2e6);
+        for (share, is_near) in [(0.49, false), (0.5, true)] {
+            report.generator.ceiling_share = Some(share);
+            let text = text(&report);
+            assert!(text.contains("its ceiling is 2.00 M deliveries/s"), "{text}");
+            assert_eq!(text.contains("NEAR ITS CEILING"), is_near, "{text}");
+        }
+    }
+}

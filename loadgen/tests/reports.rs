@@ -120,6 +120,35 @@ fn repetitions_give_each_figure_a_median_and_a_spread_and_decide_a_comparison() 
 }
 
 #[test]
+fn a_server_that_leaks_shows_the_slope_of_its_memory() {
+    let (_server, url) = server::start(Options::default());
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    // The server is a thread of this process, which grows by 4 MB/s.
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut leaked = Vec::new();
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                leaked.push(vec![1u8; 200_000]);
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            leaked.len()
+        });
+        let pid = std::process::id().to_string();
+        let scenario = format!("clients = 2\nduration_s = 13.0\nwarmup_s = 0.5\n{LENIENT}");
+        let slo = "server.rss_slope_bytes_per_s<1000";
+        let outcome = run(&url, &scenario, &["--server-pid", &pid, "--slo", slo]);
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        outcome
+    });
+    let text = &outcome.summary;
+    assert_eq!(outcome.code, 4, "{text}");
+    let slope = outcome.number("server.rss_slope_bytes_per_s");
+    assert!((2e6..5e6).contains(&slope), "{slope}\n{text}");
+    assert!(outcome.number("server.rss_slope_error_bytes_per_s") < slope / 4.0, "{text}");
+    assert!(text.contains("server      RSS grew by"), "{text}");
+}
+
+#[test]
 fn what_a_run_lacks_is_said_before_anything_is_sent() {
     let (server, url) = server::start(Options::default());
     let folder = scratch();
