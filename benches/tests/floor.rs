@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use throng_benches::floor::{self, Sending};
-use throng_loadgen::run::{Interrupt, run};
+use throng_loadgen::run::{Options, run};
 use throng_loadgen::scenario::{Distrust, Load, Mode, Protocol, Scenario};
 
 fn check(sending: Sending) {
@@ -22,7 +22,7 @@ fn check(sending: Sending) {
         distrust: Distrust { busy_max: 2.0, starved_max: 2.0, ..Distrust::default() },
         ..Scenario::default()
     };
-    let report = run(scenario, false, Interrupt::default()).unwrap();
+    let report = run(scenario, &Options::default()).unwrap();
     assert!(!report.void, "{:?}", report.void_reasons);
     assert!(report.counters.published > 100, "{}", report.counters.published);
     assert_eq!(report.counters.expected, report.counters.published * 30);
