@@ -164,7 +164,16 @@ impl World {
         _data: &Value,
         id: Option<u64>,
     ) -> Result<(), Refusal> {
-        let count = self.count_of_all(user);
+        let mut count = self.count_of_all(user);
+        if self.has(Defect::RoomsPerNode)
+            && let Value::Object(rooms) = &mut count
+        {
+            let node = self.sessions.get(sid).map_or(0, |session| session.node);
+            let others = self.room_nodes.iter().filter(|(_, made_at)| **made_at != node);
+            for (room, _) in others {
+                rooms.shift_remove(&format!("room{room}"));
+            }
+        }
         self.emit(sid, "count", std::slice::from_ref(&count));
         if let (Some(id), Some(user)) = (id, self.user(user)) {
             let user = json!({ "id": user.id, "name": user.name, "avatar": user.avatar });
@@ -194,6 +203,8 @@ impl World {
                 return Err(("unknown_room", "There is no such room"));
             }
             self.rooms.insert(room, Room::default());
+            let node = self.sessions.get(sid).map_or(0, |session| session.node);
+            self.room_nodes.insert(room, node);
         }
         let is_member = self.is_member(sid, room);
         let joined = self.rooms.values().filter(|room| room.members.contains_key(sid)).count();

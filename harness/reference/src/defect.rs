@@ -117,14 +117,14 @@ defects! {
     CidInHistoryOfAll, "REST-48", "the history shows the cids of all users to everybody";
 
     // Defects that others notice while the server is abused.
-    UnreadAnswersKept, "LIM-81", "what a client does not read is kept without a bound";
-    RefusalHoldsAll, "LIM-81", "each refused event keeps every session waiting for 2 ms";
-    UnfinishedHeadSpins, "LIM-82", "a request head that is not finished is looked at all the time";
-    BodyHoldsAll, "LIM-82", "while a body is received, every session waits";
-    AnonymousUnlimited, "LIM-82", "a client without a user may begin a message of any size";
-    CrowdLosesMessages, "LIM-83", "with more than 30 sessions one member of a room loses messages";
-    LoginHoldsAll, "LIM-83", "each wrong password keeps every session waiting for 50 ms";
-    TooLargeClosesAnother, "LIM-83", "a message too big closes another session too";
+    UnreadAnswersKept, "LIM-81" + "LIM-80", "what a client does not read is kept without a bound";
+    RefusalHoldsAll, "LIM-81" + "LIM-80", "each refused event keeps every session waiting for 2 ms";
+    UnfinishedHeadSpins, "LIM-82" + "LIM-80", "a request head that is not finished is looked at all the time";
+    BodyHoldsAll, "LIM-82" + "LIM-80", "while a body is received, every session waits";
+    AnonymousUnlimited, "LIM-82" + "LIM-80", "a client without a user may begin a message of any size";
+    CrowdLosesMessages, "LIM-83" + "LIM-80", "with more than 30 sessions one member of a room loses messages";
+    LoginHoldsAll, "LIM-83" + "LIM-80", "each wrong password keeps every session waiting for 50 ms";
+    TooLargeClosesAnother, "LIM-83" + "LIM-80", "a message too big closes another session too";
 
     // Transports.
     WsPathGone, "TRN-1", "the endpoint answers at /socket.io/ only";
@@ -351,5 +351,9 @@ defects! {
     RemoteLogoutLost, "NODE-7", "a logout does not affect the sessions on other nodes";
     RemoteLeaveLost, "NODE-10", "a leave is not sent to the other nodes";
     CidPerNode, "NODE-14", "each node has cids of its own";
+    TokensPerNode, "NODE-2" + "NODE-1", "a token is known to the node that gave it only";
+    RoomsPerNode, "NODE-13" + "NODE-1", "a room that another node has created is not counted";
+    DeathReadsNothing, "NODE-21", "the users of a dead node have read nothing";
+    DeathLosesMessage, "NODE-22", "the last message of each room is gone with a node";
     DeadNodeStays, "NODE-20", "the users of a dead node stay in the rosters";
 }

@@ -149,6 +149,7 @@ fn answer_plainly(
         rule.body(&format!("in:{} {}", request.method, request.path), &mut fields);
         call.fields = fields.as_object().cloned().unwrap_or_default();
     }
+    world.serving = node;
     let limited = world.limit(&call, is_login);
     let left = match limited {
         Ok(left) => left,
@@ -297,6 +298,10 @@ impl World {
 
     fn authenticated(&self, call: &Call) -> Option<u64> {
         let token = call.token.as_ref().filter(|token| token.len() == TOKEN_LENGTH)?;
+        let is_other = self.token_nodes.get(token) != Some(&call.node);
+        if is_other && self.has(Defect::TokensPerNode) {
+            return None;
+        }
         self.tokens.get(token).copied()
     }
 
@@ -445,6 +450,7 @@ impl World {
     fn token_answer(&mut self, user: u64, message: &str, registers: bool) -> Response {
         let token = random_token();
         self.tokens.insert(token.clone(), user);
+        self.token_nodes.insert(token.clone(), self.serving);
         let mut shown = self.user_json(user);
         shown["api_token"] = json!(token);
         if registers && let Value::Object(shown) = &mut shown {

@@ -121,11 +121,11 @@ fn engine() -> Vec<Row> {
         row("EIO-18 EIO-10", "open", Act::Double),
         row("EIO-4", "open", is("upgrades", json!(["websocket"]))),
         row("EIO-4", "open", is("upgrades", json!(["webtransport", "websocket"]))),
-        row("EIO-5 EIO-50", "open", is("pingInterval", 300)),
+        row("EIO-5 EIO-50", "open", is("pingInterval", 3_000)),
         row("EIO-5", "open", is("pingTimeout", 300)),
         row("EIO-5", "open", is("maxPayload", 10_000_000)),
         row("EIO-2", "open", is("sid", "short")),
-        row("EIO-18", "event:room", Act::Then("5")),
+        row("EIO-18 CHAT-23", "event:room", Act::Then("5")),
         row("EIO-10 EIO-1", "open", Act::Replace("\"sid\"", "\"SID\"")),
         row("EIO-12 EIO-11 SIO-5 LIM-45", "close:1008:*", Act::Code(1002)),
         row("EIO-94", "close:1008:*", Act::Code(0)),
@@ -157,7 +157,7 @@ fn socket() -> Vec<Row> {
     vec![
         row("SIO-12 SIO-14", "connect", Act::Drop),
         row("SIO-12 SIO-14 SIO-20", "connect", Act::Double),
-        row("SIO-1 SIO-3", "event:*", Act::Replace("2[\"", "2/,[\"")),
+        row("SIO-3 CHAT-23", "event:*", Act::Replace("2[\"", "2/,[\"")),
         row("SIO-1", "event:chat_error", Act::Replace("2[\"chat_error\",", "2[\"chat_error\" ")),
         row("SIO-2", "event:chat_error", Act::Replace("2[\"chat_error\"", "7[\"chat_error\"")),
         row("SIO-15", "open", Act::Then("42[\"hello\"]")),
@@ -184,9 +184,9 @@ fn socket() -> Vec<Row> {
         row("SIO-51", "close:1003:*", Act::Drop),
         row("SIO-55 SIO-50 ERR-2", "refused:binary_unsupported", Act::Drop),
         row("SIO-60 SIO-63 SIO-64", "in:sio:disconnect", Act::Drop),
-        row("SIO-66", "event:count", Act::Then("41")),
-        row("SIO-66", "event:chat_error", Act::Then("41")),
-        row("SIO-66", "event:login", Act::Then("41")),
+        row("SIO-66 CHAT-15", "event:count", Act::Then("41")),
+        row("SIO-66 ERR-2", "event:chat_error", Act::Then("41")),
+        row("SIO-66 CHAT-12", "event:login", Act::Then("41")),
         row("SIO-35 SIO-30", "in:sio:connect-elsewhere", Act::Drop),
         row("LIM-54 LIM-55", "close:1008:*", Act::Code(4099)),
         row("LIM-54", "close:1008:*", Act::Code(3000)),
@@ -197,8 +197,6 @@ fn socket() -> Vec<Row> {
         row("LIM-60", "close:1000:*", Act::Reason("left")),
         row("LIM-50", "close:4001:*", Act::Code(1008)),
         row("LIM-15 LIM-50", "close:4001:*", Act::Drop),
-        row("LIM-53", "close:4004:*", Act::Code(1008)),
-        row("LIM-12", "close:4004:*", Act::Drop),
         row("LIM-51 EIO-53", "close:4002:*", Act::Drop),
     ]
 }
@@ -351,8 +349,13 @@ fn api() -> Vec<Row> {
         rows.push(row(clauses, on, Act::Status(500)));
         rows.push(row(clauses, on, Act::Drop));
     }
-    for on in ["POST /api/register", "POST /api/login", "GET /api/user", "GET /api/rooms"] {
-        rows.push(row("REST-1", on, Act::Header("Content-Type", Some("text/html"))));
+    for (on, clauses) in [
+        ("POST /api/register", "REST-1"),
+        ("POST /api/login", "REST-1 REST-19"),
+        ("GET /api/user", "REST-1"),
+        ("GET /api/rooms", "REST-1"),
+    ] {
+        rows.push(row(clauses, on, Act::Header("Content-Type", Some("text/html"))));
     }
     rows.extend([
         row("REST-2 REST-16", "errno 1 POST /api/register", Act::Status(422)),

@@ -234,6 +234,11 @@ pub struct World {
     pub late: Vec<(Instant, String, Packet)>,
     /// The event that is being handled.
     pub acting: String,
+    /// The node that gave each token, and the one that created each room.
+    pub token_nodes: HashMap<String, usize>,
+    pub room_nodes: HashMap<u64, usize>,
+    /// The node that answers a request.
+    pub serving: usize,
     /// Sids of sessions that ended.
     pub closed: HashSet<String>,
     /// An event that is handled behind the present one.
@@ -267,6 +272,9 @@ impl World {
             last_identity: None,
             late: Vec::new(),
             acting: String::new(),
+            token_nodes: HashMap::new(),
+            room_nodes: HashMap::new(),
+            serving: 0,
             closed: HashSet::new(),
             after: None,
             timestamps: HashSet::new(),
@@ -387,6 +395,10 @@ impl World {
         if !stays_in_rooms {
             self.leave_all_by_end(sid);
         }
+        if reason == NODE_DIED && self.has(Defect::DeathReadsNothing) {
+            let user = self.sessions.get(sid).and_then(|session| session.user);
+            self.reads.retain(|(reader, _), _| Some(*reader) != user);
+        }
         if let Some(session) = self.sessions.remove(sid) {
             let mut out = session.pipe.lock();
             if code == 4001 {
@@ -441,7 +453,7 @@ impl World {
 
     /// Ends all sessions of a node.
     pub fn end_node(&mut self, node: usize) {
-        if self.has(Defect::RestartForgetsMessages) {
+        if self.has(Defect::RestartForgetsMessages) || self.has(Defect::DeathLosesMessage) {
             for room in self.rooms.values_mut() {
                 room.messages.pop();
                 room.stored_at.pop();

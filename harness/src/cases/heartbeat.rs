@@ -14,7 +14,7 @@ cases! {
     punctual "hb.punctual" ["EIO-52"] over ONLY_E4W needs NOTHING
         does "waits for a ping"
         expects "the ping is at most 200 ms late";
-    no_pong "hb.no-pong" ["EIO-53", "LIM-4", "LIM-51", "CHAT-82"] over ONLY_E4W needs NOTHING
+    no_pong "hb.no-pong" ["EIO-53", "LIM-4", "LIM-51", "CHAT-82", "EIO-5"] over ONLY_E4W needs NOTHING
         does "does not answer the ping"
         expects "close code 4002 after the timeout, not earlier";
     no_poll "hb.no-poll" ["EIO-54", "EIO-53"] over ONLY_E4P needs NOTHING

@@ -29,7 +29,7 @@ cases! {
     bad_close "ws.bad-close" ["TRN-59", "LIM-42"] over WEBSOCKET needs NOTHING
         does "sends close frames with a one-byte body, invalid codes and an invalid reason"
         expects "close code 1002; 1007 or 1002 for the reason";
-    too_large "ws.too-large" ["LIM-1", "LIM-2", "LIM-46"] over WEBSOCKET needs NOTHING
+    too_large "ws.too-large" ["LIM-1", "LIM-2", "LIM-46", "EIO-5"] over WEBSOCKET needs NOTHING
         does "sends a message of exactly maxPayload bytes, then larger ones: in one frame, in fragments, announced only"
         expects "the first is accepted, the others are closed with 1009";
     many_fragments "ws.many-fragments" ["LIM-29"] over WEBSOCKET needs NOTHING

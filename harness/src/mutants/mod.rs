@@ -28,6 +28,7 @@ use throng_reference::Mutant;
 
 use attempt::attempt;
 use correct::Correct;
+use server::Kind;
 use trial::Trial;
 
 /// How mutants are tried.
@@ -48,7 +49,11 @@ pub fn try_all(
     progress: &(dyn Fn(&Trial) + Sync),
 ) -> (Correct, Vec<Trial>) {
     let correct = Correct::run(mutants, effort);
-    let queue: Mutex<VecDeque<(usize, &Mutant)>> = Mutex::new(mutants.iter().enumerate().collect());
+    // Abused servers are judged by their latency: they are tried last, one at a time.
+    let is_abused =
+        |(_, mutant): &(usize, &Mutant)| matches!(Kind::of(mutant), Kind::Abused { .. });
+    let (abused, others): (Vec<_>, Vec<_>) = mutants.iter().enumerate().partition(is_abused);
+    let queue: Mutex<VecDeque<(usize, &Mutant)>> = Mutex::new(others.into());
     let trials: Mutex<Vec<(usize, Trial)>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..effort.jobs.max(1) {
@@ -66,6 +71,11 @@ pub fn try_all(
         }
     });
     let mut trials = trials.into_inner().unwrap_or_default();
+    for (index, mutant) in abused {
+        let trial = attempt(mutant, &correct, effort);
+        progress(&trial);
+        trials.push((index, trial));
+    }
     trials.sort_by_key(|(index, _)| *index);
     (correct, trials.into_iter().map(|(_, trial)| trial).collect())
 }

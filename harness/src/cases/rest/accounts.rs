@@ -55,6 +55,13 @@ fn register(context: &Context) -> Outcome {
     })?;
     let file = rest.get(avatar)?;
     status(&file, 200)?;
+    context.step("a password with blanks, and a login without them");
+    let email = context.run.fresh_email();
+    let blanks = json!({ "name": email, "password": "  six  six " });
+    has_fields(&rest.post("/api/register", &blanks)?.json(), json!({ "errno": 0 }))?;
+    let trimmed = json!({ "name": email, "password": "six  six" });
+    has_fields(&rest.post("/api/login", &trimmed)?.json(), json!({ "errno": 1 }))?;
+    has_fields(&rest.post("/api/login", &blanks)?.json(), json!({ "errno": 0 }))?;
     has_type(&file, "image/svg+xml")
 }
 
