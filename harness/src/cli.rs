@@ -297,6 +297,9 @@ pub struct MutantsArgs {
     /// clauses is found broken
     #[arg(long)]
     pub all_cases: bool,
+    /// Leave out the defects that show only while a server is abused: they are tried one at a time, on an idle machine
+    #[arg(long)]
+    pub no_abuse: bool,
     /// File with mutants that are known to live, one name per line, with the reason behind `#`; a listed mutant that is
     /// detected fails the run
     #[arg(long, value_name = "FILE")]

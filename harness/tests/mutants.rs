@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use throng_harness::known::Known;
+use throng_harness::mutants::all::try_all;
 use throng_harness::mutants::correct::{
     try_abuse_of_correct, try_restarts_of_correct, try_two_correct_nodes,
 };
+use throng_harness::mutants::effort::Effort;
 use throng_harness::mutants::trial::Trial;
-use throng_harness::mutants::{Effort, try_all};
 use throng_harness::runner::Verdict;
 use throng_reference::{Mutant, Options, Reference};
 

@@ -9,10 +9,12 @@ use throng_reference::{Limits, Mutant, Options, Reference};
 use super::{BROKEN, CONFORMS, Exit, USAGE, read, usage};
 use crate::cli::{MutantsArgs, ReferenceArgs};
 use crate::known::Known;
+use crate::mutants::all::{is_abused, try_all};
 use crate::mutants::correct::Correct;
+use crate::mutants::effort::Effort;
 use crate::mutants::matrix::{Matrix, State};
+use crate::mutants::page;
 use crate::mutants::trial::Trial;
-use crate::mutants::{Effort, page, try_all};
 use crate::output::{Output, complain, say};
 use crate::report::text;
 use crate::runner::glob;
@@ -66,6 +68,7 @@ fn chosen(args: &MutantsArgs) -> Result<Vec<Mutant>, (u8, String)> {
             || mutant.clauses.iter().any(|clause| is_of(clause))
     };
     chosen.retain(|mutant| args.filter.is_empty() || matches(mutant));
+    chosen.retain(|mutant| !(args.no_abuse && is_abused(mutant)));
     if let Some((index, count)) = args.shard {
         let all = chosen.into_iter().enumerate();
         chosen = all.filter(|(at, _)| at % count == index - 1).map(|(_, mutant)| mutant).collect();
@@ -99,6 +102,7 @@ fn about(args: &MutantsArgs, program: &Path) -> String {
     let mut words = vec![name.unwrap_or_default(), "mutants".to_owned()];
     words.extend(args.only.iter().cloned());
     words.extend(args.filter.iter().flat_map(|filter| ["--filter".to_owned(), filter.clone()]));
+    words.extend(args.no_abuse.then(|| "--no-abuse".to_owned()));
     words.extend(args.all_cases.then(|| "--all-cases".to_owned()));
     words.extend(args.shard.map(|(index, count)| format!("--shard {index}/{count}")));
     format!("{}, version {}", words.join(" "), env!("CARGO_PKG_VERSION"))

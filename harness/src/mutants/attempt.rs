@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use throng_reference::Mutant;
 
-use super::Effort;
 use super::correct::{Correct, alone, instances, settings};
+use super::effort::Effort;
 use super::server::{Kind, probed, serve};
 use super::trial::{Failing, Trial, is_property};
 use crate::capabilities::{Capability, Need};
@@ -43,9 +43,14 @@ fn failing(
     };
     let mut chosen = instances(kind, mutant, effort.all_cases);
     chosen.retain(|instance| correct.passes(kind, instance));
-    let mut found = Vec::new();
+    let mut found: Vec<Failing> = Vec::new();
     let mut compared = 0;
     for turn in turns(chosen, mutant) {
+        // Properties are slow: they run where no plain case has failed.
+        let are_properties = turn.iter().all(|instance| is_property(instance.case.id));
+        if are_properties && !found.is_empty() && !effort.all_cases {
+            break;
+        }
         let settings = Settings { keep_going: true, timeout: timeout(&turn), ..settings() };
         let reports = runner::run(&server.run, &turn, &settings, &|_| {});
         compared += reports.iter().filter(|report| report.is_judged()).count();

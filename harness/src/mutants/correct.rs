@@ -8,7 +8,7 @@ use std::time::Duration;
 use throng_reference::Mutant;
 use throng_spec::Profile;
 
-use super::Effort;
+use super::effort::Effort;
 use super::server::{Kind, serve};
 use crate::capabilities::{Capabilities, Need};
 use crate::case::Case;
