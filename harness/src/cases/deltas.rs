@@ -122,6 +122,7 @@ fn count(context: &Context) -> Outcome {
     counter.online(1)?;
     for event in counter.socket.events().iter().filter(|event| event.name == "presence") {
         has_exactly("presence", event.arg(0), &["room", "seq", "version", "online"])?;
+        has_fields(event.arg(0), json!({ "room": room }))?;
     }
     never("no roster", &counter.socket, |event| is_roster_of(event, room))?;
     counter.say_to(&counter, room, "a count member talks")?;

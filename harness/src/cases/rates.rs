@@ -6,9 +6,12 @@ cases! {
     burst "msg.burst" ["LIM-22"] over EVERY needs CHAT
         does "sends 25 messages at once"
         expects "all are accepted";
-    rate_limit "msg.rate-limit" ["LIM-20", "ERR-12", "ERR-14", "ERR-13"] over EIO4 needs CHAT
+    rate_limit "msg.rate-limit" ["LIM-20", "ERR-12", "ERR-14"] over EIO4 needs CHAT
         does "sends 400 messages at once"
         expects "some are rate_limited; the session stays open and can send again later";
+    refused_count "msg.refused-count" ["ERR-13"] over ONLY_E4W needs CHAT
+        does "sends 200 messages at once to a room that the user is not in, and then to one they are in"
+        expects "where the second are limited, the first were";
     shared_rate "msg.shared-rate" ["LIM-32", "LIM-20"] over ONLY_E4W needs CHAT
         does "sends 200 messages at once on each of two sessions of one user"
         expects "the second session has little of the burst left";
@@ -119,6 +122,23 @@ fn rate_limit(context: &Context) -> Outcome {
     context.pause(flood.wait());
     guest.say(room, "later")?;
     Ok(())
+}
+
+fn refused_count(context: &Context) -> Outcome {
+    let (room, guest) = (context.room()?, context.guest("guest")?);
+    let limited = || -> Result<bool, Stop> {
+        let messages = (0..200).map(|n| ("message", message(room, &format!("{n}"))));
+        let answers = guest.ask_all(messages)?;
+        Ok(answers.iter().any(|answer| answer["code"] == json!("rate_limited")))
+    };
+    if limited()? {
+        return Ok(());
+    }
+    guest.join(room)?;
+    if limited()? {
+        return fail("refused messages count against the rate", "200 refused ones did not");
+    }
+    skip("200 messages at once are accepted: the limit is lifted")
 }
 
 /// The default rates, as an exact server has them: what is there at once, and what comes back meanwhile.

@@ -140,6 +140,11 @@ fn unauthenticated(context: &Context) -> Outcome {
             equal("the body", &response.json(), &json!({ "message": "Unauthenticated." }))?;
         }
     }
+    // The first user's id, in types that are no token.
+    for token in [json!(1), json!(true), json!([1]), json!({ "id": 1 })] {
+        let response = rest.post("/api/logout", &json!({ "api_token": token }))?;
+        status(&response, 401)?;
+    }
     Ok(())
 }
 
