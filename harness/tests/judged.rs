@@ -178,7 +178,7 @@ fn a_target_that_cannot_be_tested_is_reported_with_what_was_there() {
         b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<h1>Hello!</h1>";
     let missing = b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\n\r\nnot found";
     for (name, address, seen) in [
-        ("html", serve(fixed(html)), "packet"),
+        ("html", serve(fixed(html)), "HTTP 200, an HTML page"),
         ("404", serve(fixed(missing)), "HTTP 404"),
         ("tls", serve(fixed(&[21, 3, 1, 0, 2, 2, 70])), "speaks TLS"),
         ("ssh", serve(fixed(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")), "SSH-2.0"),

@@ -58,7 +58,8 @@ impl Socket {
                 let mut connection = Connection::open(target, log)?;
                 let request = Request { method: "GET", path: &path, headers: &headers, body: &[] };
                 let response = connection.exchange(&request, target.answer_wait)?;
-                if response.status != 200 {
+                // A page of something else is no payload, and is best named as what it is.
+                if response.status != 200 || response.has_type("text/html") {
                     return Err(ClientError::Refused(response));
                 }
                 shared.take_payload(&response)?;
