@@ -6,6 +6,7 @@ use crate::capabilities::Need;
 use crate::combo::Combo;
 use crate::context::Context;
 use crate::outcome::Outcome;
+use crate::profile::is_judged;
 
 pub struct Case {
     pub id: &'static str,
@@ -58,12 +59,6 @@ impl Case {
             "both"
         }
     }
-}
-
-/// Whether a run of this profile judges the clause.
-pub fn is_judged(clause: &str, profile: Profile) -> bool {
-    let of_upstream = || throng_spec::clause(clause).map(|clause| clause.profile);
-    profile == Profile::Throng || of_upstream() == Some(Profile::Upstream)
 }
 
 /// Writes a module's table of cases, `CASES`: for each its function, id, clauses, combos, needs, and

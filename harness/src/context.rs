@@ -10,7 +10,6 @@ use throng_codec::engine::Protocol;
 use throng_spec::Profile;
 
 use crate::capabilities::Capabilities;
-use crate::case::is_judged;
 use crate::client::ClientError;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
@@ -28,6 +27,7 @@ use crate::combo::Combo;
 use crate::credentials::Credentials;
 use crate::invariants::{self, Known, Received, Violation};
 use crate::outcome::{Outcome, Stop, fail};
+use crate::profile::is_judged;
 use crate::run::Run;
 use crate::shapes;
 

@@ -12,7 +12,7 @@
 //! | [`latency`] | delivery latency and completeness at a fixed rate |
 //! | [`capabilities`], [`mod@probe`] | what the target offers; cases for missing features are skipped |
 //! | [`mod@run`], [`context`], [`shapes`], [`borrowed`], [`credentials`], [`outcome`], [`combo`] | what a case works with and reports |
-//! | [`runner`], [`demands`], [`report`], [`output`], [`known`], [`skips`] | selection, verdicts, what must be judged, reports and lists |
+//! | [`runner`], [`profile`], [`demands`], [`report`], [`output`], [`known`], [`skips`] | selection, verdicts, what must be judged, reports and lists |
 //! | [`client`] | sockets, HTTP, WebSocket, Engine.IO and Socket.IO sessions, chat users |
 //!
 //! `throng-codec` holds the packets and frames, `throng-reference` the reference server. No crate of the
@@ -45,6 +45,7 @@ pub mod mutants;
 pub mod outcome;
 pub mod output;
 pub mod probe;
+pub mod profile;
 pub mod property;
 pub mod report;
 pub mod run;

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use throng_spec::{Clause, Profile};
 
 use crate::capabilities::Capabilities;
-use crate::case::is_judged;
 use crate::commands::{BROKEN, CONFORMS, NOT_JUDGED, SHOULDS_BROKEN, UNREACHABLE};
 use crate::demands::Shortfall;
+use crate::profile::is_judged;
 use crate::runner::{Report, Verdict};
 
 /// Everything that a report contains about one run.
