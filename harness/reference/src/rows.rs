@@ -494,7 +494,7 @@ pub fn settings() -> Vec<Setting> {
         }),
         setting("LIM-18 UNR-9", "unread_window-none", |o| o.unread_window = Duration::ZERO),
         setting("LIM-18 UNR-10", "unread_window-6-s", |o| o.unread_window = Duration::from_secs(6)),
-        limit("LIM-20 LIM-28", "messages-burst-59", |o| o.limits.messages = rate(20.0, 59.0)),
+        limit("LIM-20 LIM-28", "messages-burst-45", |o| o.limits.messages = rate(20.0, 45.0)),
         limit("LIM-20 LIM-28", "messages-19-per-s", |o| o.limits.messages = rate(15.0, 60.0)),
         limit("LIM-20 LIM-28", "messages-40-per-s", |o| o.limits.messages = rate(40.0, 60.0)),
         limit("LIM-22", "messages-burst-24", |o| o.limits.messages = rate(20.0, 24.0)),
