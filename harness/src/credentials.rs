@@ -36,7 +36,7 @@ pub enum Place {
 
 impl Place {
     /// # Errors
-    /// It is none of `query:NAME`, `auth:NAME` and `bearer`.
+    /// It is not `query:NAME`, `auth:NAME` or `bearer`.
     pub fn parse(text: &str) -> Result<Place, String> {
         match text.split_once(':') {
             Some(("query", name)) if !name.is_empty() => Ok(Place::Query(name.to_owned())),
