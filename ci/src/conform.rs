@@ -12,15 +12,24 @@ use crate::process::{command, finish, run, run_and_read_as, say, target};
 use crate::{Failure, Outcome, setup};
 
 const fn plan(name: &'static str, nodes: usize, shards: u32) -> Plan {
-    Plan { name, nodes, shards, redis: false, quick: false, unlimited: true, abused: false }
+    Plan {
+        name,
+        nodes,
+        shards,
+        redis: false,
+        quick: false,
+        unlimited: true,
+        abused: false,
+        restarted: false,
+    }
 }
 
 /// The servers that the whole harness is run against: both drivers, one shard and several, the
 /// default heartbeats and quick ones.
 const WHOLE: &[Plan] = &[
-    plan("1", 1, 1),
+    Plan { restarted: true, ..plan("1", 1, 1) },
     Plan { quick: true, ..plan("3", 1, 3) },
-    Plan { redis: true, ..plan("redis", 1, 2) },
+    Plan { redis: true, restarted: true, ..plan("redis", 1, 2) },
 ];
 
 /// The servers of several nodes. Every case has passed on one; what is about nodes remains.
@@ -124,7 +133,7 @@ fn sum(counts: &Counts) -> Outcome {
 /// that a release build leaves out. The harness's mutants are among its own tests.
 pub fn in_test() -> Outcome<Counts> {
     // A long timeout for each answer: two cores carry the servers and all of their clients.
-    let whole = ["--jobs", "4", "--wait", "15"].map(String::from);
+    let whole = ["--jobs", "4", "--wait", "15", "--soak", "2"].map(String::from);
     let few = ["--cases", "4"].map(String::from);
     let about_nodes = [&whole[..], &ABOUT_NODES.map(String::from)[..], &few[..]].concat();
     let briefly = LIMITED_BRIEFLY.iter().flat_map(|case| ["--filter", case].map(String::from));
@@ -172,7 +181,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     fs::create_dir_all(target().join("artifacts"))?;
     let nodes = Nodes::start(&server, plan)?;
     let targets = nodes.urls.join(",");
-    let Plan { name, nodes: count, shards, redis, quick, unlimited, abused } = plan;
+    let Plan { name, nodes: count, shards, redis, quick, unlimited, abused, restarted: _ } = plan;
     let driver = if *redis { "redis" } else { "table" };
     let heartbeats = if *quick { "quick" } else { "default" };
     let limits = if *unlimited { "no" } else { "default" };
@@ -186,7 +195,7 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
     harness.arg("--junit").arg(report.with_extension("xml"));
     harness.arg("--html").arg(report.with_extension("html"));
     harness.arg("--scripts").arg(target().join("artifacts").join("harness-scripts"));
-    if !plan.abused {
+    if plan.nodes > 1 || plan.restarted {
         harness.arg("--node-command").arg(Nodes::command()).env("NODES", nodes.dir());
     }
     if *abused {

@@ -26,6 +26,8 @@ pub struct Plan {
     pub unlimited: bool,
     /// It is abused, and nothing else.
     pub abused: bool,
+    /// Its one node is killed and started as well.
+    pub restarted: bool,
 }
 
 const QUICK: &str = " --ping-interval-ms 1000 --ping-timeout-ms 3000 --connect-timeout-ms 3000";
