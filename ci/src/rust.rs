@@ -25,15 +25,24 @@ const TARGETS: &[&str] = &["--workspace", "--bins", "--tests", "--lib", "--no-fa
 const WAITING: &[(&str, &str)] = &[
     ("throng-tests", "it"),
     ("throng-store", "everywhere"),
+    ("throng-harness", "judged"),
     ("throng-harness", "cli"),
     ("throng", "binary"),
     ("throng-redis", "redis"),
     ("throng-store", "storage"),
     ("throng-import", "import"),
+    ("throng-loadgen", "presets"),
+    ("throng-loadgen", "tls"),
+    ("throng-loadgen", "access"),
+    ("throng-loadgen", "silence"),
+    ("throng-harness", "tls"),
+    ("throng-harness", "profiles"),
+    ("throng-harness", "users"),
 ];
 /// The others compute, and leave the processor to those whenever they want it.
 const YIELDING: &[&str] = &["-n", "10"];
-/// Programs whose tests measure time or load every core: each runs alone, when the others have ended.
+/// Programs whose tests measure time or load every core, unless they are named above: each runs alone, when the others
+/// have ended.
 const MEASURED: &[&str] =
     &["throng-loadgen", "throng-benches", "throng-core-benches", "throng-sim"];
 /// The same of one program of a package: whether somebody notices an abuse is a latency.
@@ -158,7 +167,7 @@ impl Job {
     }
 
     fn is_measured(&self) -> bool {
-        MEASURED.contains(&self.package.as_str())
+        MEASURED.contains(&self.package.as_str()) && self.place() == WAITING.len()
             || (self.package.as_str(), self.name.as_str()) == MEASURED_PROGRAM
     }
 

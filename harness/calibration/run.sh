@@ -52,7 +52,10 @@ run() { # OPTIONS: the harness, with the profile of upstream
 }
 
 parts="upstream rooms defects"
-case "${1:-}" in upstream | rooms | defects) parts=$1 && shift ;; esac
+if [[ " $parts " = *" ${1:-none} "* ]]; then
+  parts=$1
+  shift
+fi
 
 cp "$here"/package.json "$here"/package-lock.json "$here"/*.mjs "$work/"
 (cd "$work" && npm ci --silent --no-audit --no-fund)

@@ -167,8 +167,8 @@ fn arguments(text: &str, function: &str) -> Vec<Option<String>> {
 const BASE: &[&str] = &[
     "[", "[[", "break", "case", "cat", "cd", "chmod", "continue", "cp", "dirname", "done", "echo",
     "esac", "exit", "export", "false", "fi", "for", "grep", "kill", "local", "mkdir", "mktemp",
-    "mv", "printf", "pwd", "readonly", "return", "rm", "sed", "seq", "set", "shift", "sleep",
-    "stat", "tail", "test", "touch", "trap", "true", "umask", "wait", "}",
+    "mv", "printf", "pwd", "read", "readonly", "return", "rm", "sed", "seq", "set", "shift",
+    "sleep", "stat", "tail", "test", "touch", "trap", "true", "umask", "wait", "}",
     // The program under test of harness/calibration/run.sh.
     "$HARNESS",
 ];
