@@ -592,22 +592,29 @@ impl Context {
         room
     }
 
-    /// The rooms of the target, once nobody is in them any more: a session whose poll was cut stays until its heartbeat
-    /// fails. A target that is in use has others in its rooms, and is taken as it is.
+    /// The rooms of the target, once nobody is in them any more and nothing is stored any more: a session whose poll was cut
+    /// stays until its heartbeat fails, and messages may wait for their commit. A target that is in use has others
+    /// in its rooms, and is taken as it is.
     fn empty_rooms(&self, token: &str) -> Result<Vec<Value>, ClientError> {
-        const LOOK: Duration = Duration::from_millis(500);
+        const LOOK: Duration = Duration::from_millis(50);
         const SLACK: Duration = Duration::from_secs(5);
         let deadline = Instant::now() + self.capabilities().silence_bound() + SLACK;
         let rooms = &self.capabilities().rooms;
         let is_used = |room: &Value| {
             room["id"].as_u64().is_some_and(|id| rooms.contains(&id)) && room["online"] != 0
         };
+        let seqs = |listed: &[Value]| -> Vec<Value> {
+            listed.iter().map(|room| room["seq"].clone()).collect()
+        };
+        let mut before = Vec::new();
         loop {
             let listed = self.rest().rooms(token)?;
-            if !listed.iter().any(is_used) || Instant::now() >= deadline {
+            let is_at_rest = seqs(&listed) == before && !listed.iter().any(is_used);
+            if is_at_rest || Instant::now() >= deadline {
                 return Ok(listed);
             }
-            self.log.pause(LOOK, "somebody is still in the rooms");
+            before = seqs(&listed);
+            self.log.pause(LOOK, "the rooms are not at rest yet");
         }
     }
 

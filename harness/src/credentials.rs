@@ -1,8 +1,13 @@
 //! Users that are given, where none can be registered: their tokens, and where a client puts one.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value};
 
 use crate::client::http::percent_encode;
@@ -150,9 +155,32 @@ impl Credentials {
     }
 }
 
+/// A command that takes longer to print a token hangs.
+const COMMAND_WAIT: Duration = Duration::from_secs(30);
+
 fn printed_by(command: &str) -> Result<String, String> {
+    printed_within(command, COMMAND_WAIT)
+}
+
+fn printed_within(command: &str, wait: Duration) -> Result<String, String> {
     #[expect(clippy::disallowed_methods, reason = "the command line is the user's")]
-    let output = std::process::Command::new("sh").args(["-c", command]).output();
+    let child = std::process::Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|why| format!("`{command}`: {why}"))?;
+    let pid = Pid::from_child(&child);
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody listens any more when it has taken too long.
+        let _ = done.send(child.wait_with_output());
+    });
+    let Ok(output) = ended.recv_timeout(wait) else {
+        let _ = kill_process(pid, Signal::KILL);
+        return Err(format!("`{command}` did not end within {wait:?}"));
+    };
     let output = output.map_err(|why| format!("`{command}`: {why}"))?;
     let failed = || {
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -202,5 +230,12 @@ mod tests {
             let credentials = Credentials::printed(command.to_owned(), Vec::new());
             assert!(credentials.next().unwrap_err().contains(what), "{command}");
         }
+    }
+
+    #[test]
+    fn a_command_that_hangs_is_ended() {
+        let hung = printed_within("exec sleep 60", Duration::from_millis(50)).unwrap_err();
+        assert!(hung.contains("did not end within 50ms"), "{hung}");
+        assert_eq!(printed_within("echo a", COMMAND_WAIT), Ok("a".to_owned()));
     }
 }

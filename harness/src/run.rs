@@ -1,10 +1,12 @@
 //! What all cases of one run share.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
+use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use throng_events::Events;
 use throng_spec::Profile;
@@ -87,7 +89,8 @@ pub struct Run {
 
 impl Run {
     pub fn new(nodes: Vec<Target>, capabilities: Capabilities, seed: u64) -> Run {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        // Not of the clock: runs may begin at the same moment against one server.
+        let nonce = RandomState::new().hash_one(process::id()) % 1_000_000_000_000;
         let rooms =
             if capabilities.rooms_on_demand { Vec::new() } else { capabilities.rooms.clone() };
         Run {
@@ -111,11 +114,11 @@ impl Run {
             profile: Profile::Throng,
             events: None,
             others: Mutex::default(),
-            nonce: since.as_micros() as u64 % 1_000_000_000_000,
+            nonce,
             registered: Mutex::default(),
             users: AtomicU64::new(0),
             // Anywhere in the range of room ids, far from the default rooms.
-            rooms: AtomicU64::new(1_000_000 + since.as_millis() as u64 % 997_000_000),
+            rooms: AtomicU64::new(1_000_000 + nonce % 997_000_000),
             contexts: AtomicUsize::new(0),
             attacks: AtomicU8::new(0),
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock_check::ClockOffset;
 use crate::order::Mismatch;
 use crate::samples::{METRICS, Metric, Samples, Sparse, sparse};
-use crate::scenario::Scenario;
+use crate::scenario::{Protocol, Scenario};
 use crate::slo::{Outcome, Slo};
 use crate::stats::Counters;
 
@@ -216,8 +216,41 @@ impl Report {
 
     /// Holds the numbers against the scenario's service levels.
     pub fn judge(&mut self) {
-        let judge = |slo: &Slo| slo.judge(self.metric(slo.metric()));
+        let value = |name: &str| self.metric(name).filter(|_| !self.is_beyond_what_came(name));
+        let judge = |slo: &Slo| slo.judge(value(slo.metric()));
         self.slo = self.scenario.slo.iter().map(judge).collect();
+    }
+
+    /// Acks that were asked for and never came, or came after the run.
+    #[must_use]
+    pub fn unacked(&self) -> u64 {
+        if !self.scenario.load.acks || self.scenario.protocol == Protocol::Raw {
+            return 0;
+        }
+        let Counters { published, acked, refused, .. } = self.counters;
+        published.saturating_sub(acked + refused)
+    }
+
+    /// Whether the figure is a quantile that lies among what never came: so many were never delivered or acked that
+    /// their time decides it, and that is not known.
+    fn is_beyond_what_came(&self, name: &str) -> bool {
+        let Some((part, figure)) = name.split_once('.') else { return false };
+        let never = match part {
+            "delivery" | "latency_us" => self.counters.missing,
+            "ack" => self.unacked(),
+            _ => 0,
+        };
+        let quantile = match figure {
+            "p50" => 0.5,
+            "p90" => 0.9,
+            "p99" => 0.99,
+            "p999" => 0.999,
+            "mean" | "max" => 1.0,
+            _ => return false,
+        };
+        let came = self.metric(&format!("{part}.count")).unwrap_or(0.0);
+        let never = never as f64;
+        never > (1.0 - quantile) * (came + never)
     }
 
     /// A number by its SLO name: `delivery.p99`, `completeness`, `errors`, `server.cpu_us_per_delivery`, ….
@@ -306,5 +339,36 @@ mod tests {
         assert_eq!(report.metric("server.cpu_us_per_delivery"), Some(0.11));
         assert_eq!(report.metric("delivery.p99"), None);
         assert_eq!(report.metric("nonsense"), None);
+    }
+
+    #[test]
+    fn a_quantile_among_what_never_came_meets_no_slo() {
+        let slo = |text: &str| text.parse::<Slo>().expect("an SLO");
+        let mut samples = Samples::default();
+        for _ in 0..900 {
+            samples.record_ns(Metric::Delivery, 5_000_000);
+        }
+        for _ in 0..90 {
+            samples.record_ns(Metric::Ack, 5_000_000);
+        }
+        let mut report = Report::default();
+        report.set_samples(&samples);
+        report.counters.missing = 95;
+        (report.counters.published, report.counters.acked) = (100, 95);
+        report.scenario.slo = [
+            "delivery.p99<100ms",
+            "delivery.p90<100ms",
+            "delivery.max<1s",
+            "ack.p99<100ms",
+            "ack.p90<1s",
+        ]
+        .map(slo)
+        .to_vec();
+        report.judge();
+        let met: Vec<bool> = report.slo.iter().map(|outcome| outcome.met).collect();
+        // 95 of 995 deliveries and 5 of 95 acks never came.
+        assert_eq!(met, [false, true, false, false, true]);
+        report.scenario.load.acks = false;
+        assert_eq!(report.unacked(), 0);
     }
 }

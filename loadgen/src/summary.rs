@@ -54,6 +54,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     )?;
     let faults = [
         ("missing", counters.missing),
+        ("without ack", report.unacked()),
         ("duplicated", counters.duplicated),
         ("out of order", counters.out_of_order),
         ("order violations", counters.order_violations),

@@ -66,6 +66,12 @@ pub fn void_reasons(report: &Report) -> Vec<String> {
     if counters.published == 0 && expects_messages(report) {
         reasons.push("nothing_published: no message left the generator".into());
     }
+    if counters.expected > 0 && counters.delivered == 0 {
+        reasons.push(format!(
+            "nothing_delivered: none of {} expected deliveries came in a form that is known",
+            counters.expected
+        ));
+    }
     if let Some(late_s) = report.late_start_s {
         reasons.push(format!("late_start: clients had joined {late_s:.1} s after --start-at"));
     }
@@ -150,5 +156,16 @@ mod tests {
         check(|r| r.late_start_s = Some(0.5), "late_start");
         let late = Percentiles { p99: 20_000.0, ..Percentiles::default() };
         check(|r| r.latencies_us.extend([("lag".into(), late.clone())]), "behind_schedule");
+    }
+
+    #[test]
+    fn a_run_without_a_delivery_is_void() {
+        let mut report = sound();
+        report.counters.delivered = 0;
+        let reasons = void_reasons(&report);
+        assert!(
+            reasons.iter().any(|reason| reason.starts_with("nothing_delivered")),
+            "{reasons:?}"
+        );
     }
 }

@@ -132,7 +132,7 @@ fn eio3_connect(context: &Context) -> Outcome {
 
 fn connect(context: &Context) -> Outcome {
     let mut ids = Vec::new();
-    for auth in [None, Some(json!({})), Some(json!({ "token": "unknown", "x": [1, 2] }))] {
+    for auth in [None, Some(json!({})), Some(json!({ "unknown": "member", "x": [1, 2] }))] {
         let options = Options { auth, ..context.options() };
         let before = Instant::now();
         let socket = context.socket_with(options)?;

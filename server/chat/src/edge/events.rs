@@ -107,7 +107,8 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
-        let sent = cx.engine.sent();
+        // What is refused counts too (ERR-13).
+        self.quotas.take_join(cx.engine.sent(), user)?;
         let rooms_max = self.settings.rooms_per_session_max as usize;
         let is_exclusive = self.is_exclusive(session, cx.engine);
         if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
@@ -115,7 +116,6 @@ impl Edge {
         }
         let entry = self.users.get(&user).expect("an identified session is listed with its user");
         let card = entry.card.clone();
-        self.quotas.take_join(sent, user)?;
         let local = self.live(session);
         let client = Box::new(local.peer);
         let known = local.memberships.current(room);
@@ -197,6 +197,8 @@ impl Edge {
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
         let sent = cx.engine.sent();
+        // What is refused counts too (ERR-13): nobody gets errors without limit.
+        self.quotas.take_publish(sent, user)?;
         let MessageRequest { room, msg, img, time, cid } = message;
         if msg.is_empty() && img.is_empty() {
             return Err(Refusal::InvalidArgument.into());
@@ -213,7 +215,6 @@ impl Edge {
         if local.memberships.current(room).is_none() {
             return Err(Refusal::NotMember.into());
         }
-        self.quotas.take_publish(sent, user)?;
         let image = img.judge(image_bytes_max)?;
         let mut publish = Box::new(Publish { msg, img: Box::default(), time, cid });
         let text_bytes = publish.msg.len() as u64;
