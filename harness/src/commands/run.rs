@@ -58,6 +58,7 @@ pub fn run(args: &RunArgs) -> Exit {
         Err(why) => (Capabilities::default(), Some(why)),
     };
     let mut shortfalls = Vec::new();
+    let mut unnamed = Vec::new();
     let reports = if unreachable.is_some() {
         let reason = "not run: the target cannot be tested";
         instances.iter().map(|instance| runner::not_run(instance, reason)).collect()
@@ -83,6 +84,7 @@ pub fn run(args: &RunArgs) -> Exit {
             && credentials.as_ref().is_some_and(|given| given.are_listed());
         run.credentials = credentials;
         run.profile = profile;
+        unnamed = events.as_ref().map(unnamed_by).unwrap_or_default();
         run.events = events.map(Arc::new);
         let settings = Settings {
             jobs: if is_alone { 1 } else { args.jobs as usize },
@@ -118,7 +120,31 @@ pub fn run(args: &RunArgs) -> Exit {
         say!("\n{}", text::details(report));
     }
     say!("\n{}", text::closing(&summary));
+    for what in unnamed {
+        say!("not judged: {what}");
+    }
     Ok(summary.exit_code())
+}
+
+/// What cases cannot compare because the events file has no place for it.
+fn unnamed_by(events: &Events) -> Vec<&'static str> {
+    let mut unnamed = Vec::new();
+    if !events.heard.names_room() {
+        unnamed.push("`heard` of the events file has no {room}: which room a delivery is of");
+    }
+    if !events.heard.names_member() {
+        unnamed.push("`heard` of the events file has no {member}: who a delivery says has sent it");
+    }
+    if events.roster.as_ref().is_some_and(|roster| !roster.names_room()) {
+        unnamed.push("`roster` of the events file has no {room}: which room a roster is of");
+    }
+    if events.roster.is_none() {
+        unnamed.push("the events file has no `roster`: who is in a room");
+    }
+    if events.leave.is_none() {
+        unnamed.push("the events file has no `leave`: what a leave does");
+    }
+    unnamed
 }
 
 /// Which cases the command line selects, in words.
@@ -277,5 +303,22 @@ impl Outputs {
             output.write(&html::render(summary))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_events_file_leaves_out_is_named() {
+        let whole = include_str!("../../calibration/rooms.toml");
+        let parse = |text: &str| Events::parse(text, "events.toml").expect("an events file");
+        assert_eq!(unnamed_by(&parse(whole)), Vec::<&str>::new());
+        let without = whole.replace(r#", who = "{member}""#, "");
+        assert!(unnamed_by(&parse(&without))[0].contains("{member}"));
+        let lines =
+            whole.lines().filter(|line| !line.starts_with("leave") && !line.starts_with("roster"));
+        assert_eq!(unnamed_by(&parse(&lines.collect::<Vec<_>>().join("\n"))).len(), 2);
     }
 }
