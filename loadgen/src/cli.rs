@@ -417,12 +417,13 @@ fn run_command(args: RunArgs) -> anyhow::Result<u8> {
             break;
         }
     }
+    let report = repetitions::pool(reports)?;
+    // Before the files: a disk that is full must not lose it.
+    eprint!("{}", summary::text(&report));
     if let Some(csv) = &options.csv {
         csv.finish()?;
     }
-    let report = repetitions::pool(reports)?;
     write_output(&report, &args.output)?;
-    eprint!("{}", summary::text(&report));
     Ok(verdict::exit_code(&report))
 }
 
