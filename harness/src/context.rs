@@ -432,9 +432,10 @@ impl Context {
     /// # Errors
     /// The first violation.
     pub fn check_received(&self) -> Result<(), Violation> {
+        let users = self.run.users();
         for answered in self.transcript.take_answered() {
             self.judged(shapes::check_answer(&answered))?;
-            invariants::check_account(&answered, &self.run.users(), !self.changes_avatars)?;
+            invariants::check_account(&answered, &users, !self.changes_avatars)?;
         }
         let mut sockets = self.sockets.lock().expect("no thread panics while it adds a session");
         for shared in sockets.drain(..) {
@@ -456,7 +457,7 @@ impl Context {
             })
             .collect();
         let known = Known {
-            users: &self.run.users(),
+            users: &users,
             is_avatar_fixed: !self.changes_avatars,
             is_version_unique: self.nodes() == 1 && !self.has_commanded.load(Ordering::Relaxed),
         };

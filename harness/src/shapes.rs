@@ -12,6 +12,10 @@ use crate::client::state::{Event, State};
 use crate::client::transcript::Answered;
 use crate::invariants::Violation;
 
+/// Names of Socket.IO's own events.
+pub const RESERVED_NAMES: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
 /// A schema that is ready to use, and the first clause that it is about.
 struct Shape {
     validator: Validator,
@@ -80,14 +84,6 @@ pub fn check_event(event: &Event) -> Result<(), Violation> {
 /// # Errors
 /// The first that came nevertheless.
 pub fn check_packets(state: &State, protocol: Protocol) -> Result<(), Violation> {
-    const RESERVED: [&str; 6] = [
-        "connect",
-        "connect_error",
-        "disconnect",
-        "disconnecting",
-        "newListener",
-        "removeListener",
-    ];
     let never = |clause, what: &str, observed: String| {
         Err(Violation { clause, expected: format!("never {what}"), observed })
     };
@@ -101,7 +97,7 @@ pub fn check_packets(state: &State, protocol: Protocol) -> Result<(), Violation>
     if let Some(event) = state.events.iter().find(|event| event.id.is_some()) {
         return never("SIO-44", "an ack id of the server", format!("{event:?}"));
     }
-    let is_reserved = |event: &&Event| RESERVED.contains(&event.name.as_str());
+    let is_reserved = |event: &&Event| RESERVED_NAMES.contains(&event.name.as_str());
     if let Some(event) = state.events.iter().find(is_reserved) {
         return never("SIO-48", "an event with a reserved name", format!("{event:?}"));
     }

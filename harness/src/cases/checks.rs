@@ -13,9 +13,7 @@ use crate::client::socket::Socket;
 use crate::client::state::Event;
 use crate::outcome::{Outcome, Stop, equal, fail, require};
 
-/// Names of Socket.IO's own events.
-pub const RESERVED_NAMES: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+pub use crate::shapes::RESERVED_NAMES;
 
 /// Engine.IO's errors: code, status, message.
 pub const UNKNOWN_TRANSPORT: (u64, u16, &str) = (0, 400, "Transport unknown");

@@ -40,7 +40,7 @@ cases! {
     origin "trn.origin" ["TRN-60", "TRN-64"] over EVERY needs NOTHING
         does "connects without Origin, with the server's own origin, with another host or port, and with null"
         expects "the first two succeed, the others are refused with 403 and code 4";
-    unread_abroad "trn.foreign-pages-read-nothing" ["TRN-65"] over NONE needs NOTHING
+    foreign_pages "trn.foreign-pages-read-nothing" ["TRN-65"] over NONE needs NOTHING
         does "requests the Engine.IO path and others, and their preflights, from foreign origins"
         expects "no answer with Access-Control-Allow-Origin or -Credentials";
     preflight "trn.preflight" ["TRN-63"] over POLLING needs NOTHING
@@ -347,7 +347,7 @@ fn origin(context: &Context) -> Outcome {
     Ok(())
 }
 
-fn unread_abroad(context: &Context) -> Outcome {
+fn foreign_pages(context: &Context) -> Outcome {
     let own = context.handshake_path();
     let paths = [own.as_str(), "/", "/health", "/ready", "/api/user", "/api/rooms", "/nothing"];
     for path in paths {
