@@ -7,6 +7,10 @@ use crate::placeholder::{Captured, Placeholder, Values};
 use crate::template::{Template, fit_args};
 use crate::text::Text;
 
+/// Names of events that Socket.IO keeps for itself: clients and servers refuse to emit them.
+const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
 /// An event that a client emits, with an acknowledgement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emit(Event);
@@ -36,6 +40,11 @@ impl Emit {
         self.0.args.iter().map(|arg| arg.render(values)).collect()
     }
 
+    /// Whether `{text}` is the whole of each string in which it stands.
+    pub fn has_text_alone(&self) -> bool {
+        self.0.has_text_alone()
+    }
+
     /// Name and arguments as one list: the data of a Socket.IO EVENT packet.
     pub fn data(&self, values: &Values<'_>) -> Value {
         let name = Value::String(self.name(values));
@@ -59,6 +68,11 @@ impl Received {
     /// Whether there is a place for the id of a member.
     pub fn names_member(&self) -> bool {
         self.0.places().contains(&Placeholder::Member)
+    }
+
+    /// Whether `{text}` is the whole of the string in which it stands.
+    pub fn has_text_alone(&self) -> bool {
+        self.0.has_text_alone()
     }
 
     /// Whether an event of this name may fit, whatever its arguments.
@@ -85,7 +99,11 @@ impl Event {
     fn parse(value: &Toml, wanted: &[Placeholder]) -> Result<Event, String> {
         let shape = "must be a list that begins with the name of the event";
         let (name, args) = value.as_array().and_then(|list| list.split_first()).ok_or(shape)?;
-        let name = Text::parse(name.as_str().filter(|name| !name.is_empty()).ok_or(shape)?)?;
+        let name = name.as_str().filter(|name| !name.is_empty()).ok_or(shape)?;
+        if RESERVED.contains(&name) {
+            return Err(format!("Socket.IO reserves the name {name:?} for itself"));
+        }
+        let name = Text::parse(name)?;
         let args = args.iter().map(Template::parse).collect::<Result<_, _>>()?;
         let event = Event { name, args };
         let places = event.places();
@@ -93,6 +111,14 @@ impl Event {
             Some(place) => Err(format!("must contain {}", place.mark())),
             None => Ok(event),
         }
+    }
+
+    fn has_text_alone(&self) -> bool {
+        let texts = self.args.iter().flat_map(Template::texts);
+        let mut with_text = std::iter::once(&self.name)
+            .chain(texts)
+            .filter(|text| text.places().any(|place| place == Placeholder::Text));
+        with_text.all(Text::is_place)
     }
 
     fn places(&self) -> Vec<Placeholder> {

@@ -96,6 +96,37 @@ fn an_ack_is_a_refusal_if_it_fits() {
 }
 
 #[test]
+fn names_that_socketio_reserves_are_faults_of_their_key() {
+    for name in
+        ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"]
+    {
+        for (key, arg) in [
+            ("join", "{room}"),
+            ("leave", "{room}"),
+            ("message", "{room} {text}"),
+            ("heard", "{text}"),
+            ("roster", "{member}"),
+        ] {
+            let why = fault(key, &format!("{key} = [{name:?}, {arg:?}]"));
+            for part in ["mine.toml", &format!("{key}:"), &format!("{name:?}"), "reserve"] {
+                assert!(why.contains(part), "{why}");
+            }
+        }
+        assert!(with("join", &format!("join = [\"{name}ed\", \"{{room}}\"]")).is_ok());
+    }
+}
+
+#[test]
+fn a_text_may_be_all_there_is_in_its_string() {
+    let events = events();
+    assert!(events.message.has_text_alone() && events.heard.has_text_alone());
+    let events = with("message", r#"message = ["talk", "{room}", "{text}!"]"#).unwrap();
+    assert!(!events.message.has_text_alone());
+    let events = with("heard", r#"heard = ["talked", { who = "{member}", body = "> {text}" }]"#);
+    assert!(!events.unwrap().heard.has_text_alone());
+}
+
+#[test]
 fn a_placeholder_may_be_part_of_a_string_and_of_a_name() {
     let events =
         with("message", r#"message = ["say:{room}", "{member}> {text} {x y} {"]"#).unwrap();

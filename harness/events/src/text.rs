@@ -44,6 +44,11 @@ impl Text {
         Ok(Text(parts))
     }
 
+    /// Whether it is a place and nothing else.
+    pub fn is_place(&self) -> bool {
+        matches!(self.0.as_slice(), [Part::Place(_)])
+    }
+
     pub fn places(&self) -> impl Iterator<Item = Placeholder> {
         self.0.iter().filter_map(|part| match part {
             Part::Place(place) => Some(*place),
