@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use throng_loadgen::body;
 use throng_loadgen::clock::now_ns;
 use throng_loadgen::credentials::Credentials;
 use throng_loadgen::dialect::Dialect;
@@ -15,7 +16,7 @@ use throng_loadgen::plan::Plan;
 use throng_loadgen::scenario::{Protocol, Scenario};
 use throng_loadgen::session::{Local, Session, State, Turn};
 use throng_loadgen::shared::Shared;
-use throng_loadgen::stamp::{LEN, Stamp};
+use throng_loadgen::stamp::Stamp;
 use tungstenite::handshake::derive_accept_key;
 
 fn main() {
@@ -61,11 +62,11 @@ fn joined(shared: &Shared, local: &mut Local, client: usize) -> Session {
 fn batch(protocol: Protocol, first: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     for k in 0..64u32 {
-        let mut text = [b'.'; 128];
+        let mut text = [0; 128];
         let publisher = (k % u32::from(PUBLISHERS)) as u16;
         let n = first + k / u32::from(PUBLISHERS);
-        let stamp = Stamp { run: RUN, room: 0, publisher, n, intended_ns: now_ns() };
-        stamp.write(&mut text[..LEN]);
+        let stamp = Stamp { run: RUN, room: 0, publisher, n, intended_ns: now_ns(), size: 0 };
+        body::write(stamp, &mut text);
         let text = std::str::from_utf8(&text).expect("a stamp is text");
         let payload = match protocol {
             Protocol::Raw => text.to_owned(),

@@ -12,6 +12,7 @@ use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use tungstenite::handshake::derive_accept_key;
 
+use crate::body;
 use crate::clock::now_ns;
 use crate::credentials::Credentials;
 use crate::dialect::Dialect;
@@ -20,10 +21,11 @@ use crate::plan::Plan;
 use crate::scenario::{Access, Protocol, Scenario};
 use crate::session::{Local, Session, State, Turn};
 use crate::shared::Shared;
-use crate::stamp::{LEN, Stamp};
+use crate::stamp::Stamp;
 
-/// How long is measured.
-const TIME: Duration = Duration::from_millis(100);
+/// How long one reading takes.
+const TIME: Duration = Duration::from_millis(20);
+const READINGS: usize = 5;
 /// Messages that one read brings, fewer if that were more bytes than a socket holds.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 64 << 10;
@@ -33,10 +35,16 @@ const PUBLISHERS: u16 = 8;
 const ENVELOPE: usize = 150;
 
 /// Deliveries per second and thread; handling them is counted, sending them is not.
-///
+pub struct Ceiling {
+    /// The median of the readings.
+    pub deliveries_per_s: f64,
+    /// Half the range of the readings, as a share of their median.
+    pub spread: f64,
+}
+
 /// # Errors
 /// There is no loopback socket.
-pub fn measure(scenario: &Scenario) -> anyhow::Result<f64> {
+pub fn measure(scenario: &Scenario) -> anyhow::Result<Ceiling> {
     let shared = shared();
     let mut local = Local::default();
     let mut sessions = (0..CLIENTS)
@@ -56,8 +64,10 @@ pub fn measure(scenario: &Scenario) -> anyhow::Result<f64> {
     let (mut sender, receiver) = pair()?;
     let mut buffer = Vec::new();
     let (mut spent, mut next) = (Duration::ZERO, 0);
-    while spent < TIME {
-        let bytes = batch(shared.run, next, &sizes);
+    let mut readings = Vec::new();
+    let mut counted = 0;
+    while readings.len() < READINGS {
+        let bytes = batch(shared.run, next, envelope, &sizes);
         next += sizes.len() as u32;
         buffer.resize(bytes.len(), 0);
         for session in &mut sessions {
@@ -74,8 +84,16 @@ pub fn measure(scenario: &Scenario) -> anyhow::Result<f64> {
             ensure!(used.is_ok_and(|used| used == bytes.len()), "deliveries of the own kind");
             spent += start.elapsed();
         }
+        if spent >= TIME {
+            let delivered = local.stats.counters.delivered;
+            readings.push((delivered - counted) as f64 / spent.as_secs_f64());
+            (counted, spent) = (delivered, Duration::ZERO);
+        }
     }
-    Ok(local.stats.counters.delivered as f64 / spent.as_secs_f64())
+    readings.sort_unstable_by(f64::total_cmp);
+    let deliveries_per_s = readings[READINGS / 2];
+    let spread = (readings[READINGS - 1] - readings[0]) / 2.0 / deliveries_per_s;
+    Ok(Ceiling { deliveries_per_s, spread })
 }
 
 fn shared() -> Shared {
@@ -108,16 +126,16 @@ fn joined(shared: &Shared, local: &mut Local, client: usize) -> anyhow::Result<S
     Ok(session)
 }
 
-/// Messages from the `first` on; publishers take turns.
-fn batch(run: u16, first: u32, sizes: &[usize]) -> Vec<u8> {
+/// Messages from the `first` on, each within an envelope; publishers take turns.
+fn batch(run: u16, first: u32, envelope: usize, sizes: &[usize]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (k, size) in (first..).zip(sizes) {
         let (publisher, n) = ((k % u32::from(PUBLISHERS)) as u16, k / u32::from(PUBLISHERS));
-        let mut text = vec![b'.'; *size];
-        let stamp = Stamp { run, room: 0, publisher, n, intended_ns: now_ns() };
-        let at = (size - LEN) / 2;
-        stamp.write(&mut text[at..at + LEN]);
-        frame::put_unmasked(&mut bytes, frame::TEXT, &text);
+        let mut payload = vec![b'.'; *size];
+        let stamp = Stamp { run, room: 0, publisher, n, intended_ns: now_ns(), size: 0 };
+        let at = envelope / 2;
+        body::write(stamp, &mut payload[at..at + size - envelope]);
+        frame::put_unmasked(&mut bytes, frame::TEXT, &payload);
     }
     bytes
 }
@@ -141,7 +159,9 @@ mod tests {
     fn larger_messages_have_a_lower_ceiling() {
         let of = |bytes: &str| {
             let payload = bytes.parse().unwrap();
-            measure(&Scenario { payload, ..Scenario::default() }).unwrap()
+            let ceiling = measure(&Scenario { payload, ..Scenario::default() }).unwrap();
+            assert!((0.0..10.0).contains(&ceiling.spread), "{}", ceiling.spread);
+            ceiling.deliveries_per_s
         };
         let (small, large) = (of("64"), of("20000"));
         assert!(small > 1_000.0 && small > large, "{small} {large}");

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::arrivals::Arrivals;
 use crate::csv::Csv;
 use crate::exposition::Exposition;
+use crate::outputs::{Outputs, STDOUT};
 use crate::payload::Payload;
 use crate::report::{Report, SCHEMA};
 use crate::run::{self, Interrupt};
@@ -22,11 +23,9 @@ use crate::scenario::{
     Completion, EventsSource, Mode, Presence, Preset, Protocol, RoomSizes, Scenario, Transport,
 };
 use crate::slo::Slo;
-use crate::sweep::{self, Found, Point, Sweep};
+use crate::sweep::{self, Found, Point, Sweep, Verdict};
 use crate::table::number;
-use crate::{
-    compare, hgrm, html, merge, outputs, proc, repetitions, summary, sweep_page, usage, verdict,
-};
+use crate::{compare, hgrm, html, merge, proc, repetitions, summary, sweep_page, usage, verdict};
 
 #[derive(Parser)]
 #[command(name = "throng-loadgen", version, about, long_about = None)]
@@ -268,7 +267,9 @@ struct ScenarioArgs {
     /// Local addresses to connect from: `127.0.0.2,127.0.0.3`.
     #[arg(long, value_delimiter = ',')]
     sources: Vec<IpAddr>,
-    /// A bound for a figure of the report: `delivery.p99<5ms`, `completeness=1`; may be repeated.
+    /// A bound for a figure of the report: `delivery.p99<5ms`, `completeness>=99.9%`; may be repeated. Relations:
+    /// < <= = >= >. Times are in µs, or with ms or s; shares are 0 to 1, or with %; numbers may have k or M. A figure
+    /// of which nothing came is missed.
     #[arg(long = "slo")]
     slo: Vec<Slo>,
     /// Process to read CPU time and memory of.
@@ -394,8 +395,11 @@ fn man(dir: &Path) -> anyhow::Result<u8> {
 }
 
 fn run_command(args: RunArgs) -> anyhow::Result<u8> {
+    let file = args.scenario.scenario.clone();
     let scenario = scenario(args.scenario)?;
-    let _opened = args.output.open()?;
+    let mut files = args.output.files();
+    files.extend(args.csv.clone().map(|path| ("--csv", path)));
+    let _opened = Outputs::open(&sources(file.as_ref()), &files)?;
     let mut options = options(args.quiet)?;
     options.start_at_unix_s = args.start_at;
     options.exposition = args.metrics_listen.map(Exposition::listen).transpose()?;
@@ -448,11 +452,15 @@ fn point(
         return Ok(None);
     }
     let point = Point::of(&report, target, rate);
+    if point.verdict() == Verdict::VoidAtAnyRate {
+        eprint!("{}", summary::text(&report));
+    }
     eprint!("{target} at {}: {}: {}", number(rate), point.words(), summary::line(&report));
     Ok(Some(point))
 }
 
 fn search_command(args: SearchArgs) -> anyhow::Result<u8> {
+    let file = args.scenario.scenario.clone();
     let scenario = scenario(args.scenario)?;
     scenario.validate()?;
     anyhow::ensure!(!scenario.slo.is_empty(), "a search needs SLOs (--slo 'delivery.p99<5ms')");
@@ -460,7 +468,7 @@ fn search_command(args: SearchArgs) -> anyhow::Result<u8> {
     let from = args.from.unwrap_or_else(|| sweep::rate_of(&scenario));
     let is_sound = from > 0.0 && args.to > 0.0 && args.precision >= 0.1;
     anyhow::ensure!(is_sound, "--from and --to are above 0, --precision is 0.1 at least");
-    let _opened = args.output.open()?;
+    let _opened = Outputs::open(&sources(file.as_ref()), &args.output.files())?;
     let options = options(args.output.quiet)?;
     let target = scenario.targets.join(" ");
     let mut points = Vec::new();
@@ -472,7 +480,9 @@ fn search_command(args: SearchArgs) -> anyhow::Result<u8> {
     })?;
     let code = match (found.rate, found.limit) {
         (Some(_), _) => verdict::EXIT_OK,
-        (None, sweep::Limit::Void | sweep::Limit::Interrupt) => verdict::EXIT_VOID,
+        (None, sweep::Limit::Void | sweep::Limit::AnyRate | sweep::Limit::Interrupt) => {
+            verdict::EXIT_VOID
+        }
         (None, _) => verdict::EXIT_SLO,
     };
     write_sweep(&sweep("search", scenario, points, Some(found)), &args.output)?;
@@ -480,24 +490,27 @@ fn search_command(args: SearchArgs) -> anyhow::Result<u8> {
 }
 
 fn curve_command(args: CurveArgs) -> anyhow::Result<u8> {
+    let file = args.scenario.scenario.clone();
     let scenario = scenario(args.scenario)?;
     scenario.validate()?;
     ensure_rate_varies(&scenario)?;
     anyhow::ensure!(args.rates.iter().all(|rate| *rate > 0.0), "--rates are above 0");
-    let _opened = args.output.open()?;
+    let _opened = Outputs::open(&sources(file.as_ref()), &args.output.files())?;
     let options = options(args.output.quiet)?;
-    let mut points = Vec::new();
+    let mut points: Vec<Point> = Vec::new();
     'all: for target in &scenario.targets {
         for rate in &args.rates {
             let one = Scenario { targets: vec![target.clone()], ..scenario.clone() };
-            match point(&one, target, *rate, &options)? {
-                Some(point) => points.push(point),
-                None => break 'all,
+            let Some(point) = point(&one, target, *rate, &options)? else { break 'all };
+            let is_in_vain = point.verdict() == Verdict::VoidAtAnyRate;
+            points.push(point);
+            if is_in_vain {
+                break;
             }
         }
     }
-    let is_void = points.iter().all(|point| point.verdict() == sweep::Verdict::Void);
-    let is_missed = points.iter().any(|point| point.verdict() == sweep::Verdict::Missed);
+    let is_void = points.iter().all(|point| point.verdict().is_void());
+    let is_missed = points.iter().any(|point| point.verdict() == Verdict::Missed);
     write_sweep(&sweep("curve", scenario, points, None), &args.output)?;
     Ok(match (is_void, is_missed) {
         (true, _) => verdict::EXIT_VOID,
@@ -543,15 +556,25 @@ fn write_sweep(sweep: &Sweep, output: &SweepOutputArgs) -> anyhow::Result<()> {
 }
 
 impl SweepOutputArgs {
-    fn open(&self) -> anyhow::Result<Vec<outputs::Output>> {
-        let paths = [self.json.as_ref(), self.html.as_ref()];
-        paths.into_iter().flatten().map(|path| outputs::Output::open(path)).collect()
+    fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        named([("--json", &self.json), ("--html", &self.html)])
     }
+}
+
+fn named<const N: usize>(
+    options: [(&'static str, &Option<PathBuf>); N],
+) -> Vec<(&'static str, PathBuf)> {
+    options.into_iter().filter_map(|(option, path)| Some((option, path.clone()?))).collect()
+}
+
+/// The scenario file is read, and no result may be written over it.
+fn sources(scenario: Option<&PathBuf>) -> Vec<&Path> {
+    scenario.map(PathBuf::as_path).into_iter().collect()
 }
 
 fn compare_command(args: &CompareArgs) -> anyhow::Result<u8> {
     let (a, b) = (read_json(&args.a)?, read_json(&args.b)?);
-    let _opened = args.html.as_deref().map(outputs::Output::open).transpose()?;
+    let _opened = Outputs::open(&[&args.a, &args.b], &named([("--html", &args.html)]))?;
     let comparison = compare::compare(&a, &b, args.threshold / 100.0, args.different_scenarios)?;
     print!("{}", comparison.table);
     if let Some(path) = &args.html {
@@ -569,16 +592,19 @@ fn compare_command(args: &CompareArgs) -> anyhow::Result<u8> {
 fn merge_command(args: &MergeArgs) -> anyhow::Result<u8> {
     let reports: Vec<Report> =
         args.reports.iter().map(|path| read_json(path)).collect::<anyhow::Result<_>>()?;
-    let _opened = args.output.open()?;
+    let sources: Vec<&Path> = args.reports.iter().map(PathBuf::as_path).collect();
+    let _opened = Outputs::open(&sources, &args.output.files())?;
     let merged = merge::merge(&reports, args.different_scenarios)?;
-    write_output(&merged, &args.output)?;
     eprint!("{}", summary::text(&merged));
+    write_output(&merged, &args.output)?;
     Ok(verdict::exit_code(&merged))
 }
 
 fn report_command(args: &ReportArgs) -> anyhow::Result<u8> {
     let reports: Vec<Report> =
         args.reports.iter().map(|path| read_json(path)).collect::<anyhow::Result<_>>()?;
+    let sources: Vec<&Path> = args.reports.iter().map(PathBuf::as_path).collect();
+    let _opened = Outputs::open(&sources, &[("--html", args.html.clone())])?;
     write_text(&args.html, &html::page(&reports.iter().collect::<Vec<_>>(), None))?;
     Ok(verdict::EXIT_OK)
 }
@@ -593,11 +619,13 @@ fn read_json(path: &Path) -> anyhow::Result<Report> {
 }
 
 impl OutputArgs {
-    /// Opens all files that a report is written to, before there is one.
-    fn open(&self) -> anyhow::Result<Vec<outputs::Output>> {
-        let first_hgrm = self.hgrm.as_ref().map(|prefix| hgrm_path(prefix, METRICS[0].1));
-        let paths = [self.json.as_ref(), self.html.as_ref(), first_hgrm.as_ref()];
-        paths.into_iter().flatten().map(|path| outputs::Output::open(path)).collect()
+    /// All files that a report is written to.
+    fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        let mut files = named([("--json", &self.json), ("--html", &self.html)]);
+        if let Some(prefix) = &self.hgrm {
+            files.extend(METRICS.map(|(_, name)| ("--hgrm", hgrm_path(prefix, name))));
+        }
+        files
     }
 }
 
@@ -619,6 +647,9 @@ fn write_output(report: &Report, output: &OutputArgs) -> anyhow::Result<()> {
 }
 
 fn write_text(path: &Path, text: &str) -> anyhow::Result<()> {
+    if path == Path::new(STDOUT) {
+        return std::io::stdout().write_all(text.as_bytes()).context("standard output");
+    }
     std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
@@ -708,12 +739,7 @@ fn watch_signals(interrupt: &Interrupt) -> anyhow::Result<()> {
 }
 
 pub fn write_json(report: &impl Serialize, path: &Path) -> anyhow::Result<()> {
-    let text = json_text(report)?;
-    if path == Path::new("-") {
-        println!("{text}");
-        return Ok(());
-    }
-    write_text(path, &(text + "\n"))
+    write_text(path, &(json_text(report)? + "\n"))
 }
 
 /// One line per top-level field: readable, and still small with its histograms.

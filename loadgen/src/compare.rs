@@ -2,11 +2,11 @@
 
 use anyhow::ensure;
 
-use crate::rank_test::{p_larger, p_least};
 use crate::repetitions::median;
 use crate::report::Report;
 use crate::scenario::{NOT_OF_THE_LOAD, differences};
 use crate::table::Table;
+use crate::wilcoxon::{p_larger, p_least};
 
 /// Which way is better.
 #[derive(Clone, Copy, PartialEq, Eq)]

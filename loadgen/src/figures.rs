@@ -19,8 +19,14 @@ pub const OF_SERVER: [&str; 8] = [
 /// The server's own count, which needs `server_metrics`.
 pub const COUNTED: &str = "counted_deliveries";
 /// Of the generator.
-pub const OF_GENERATOR: [&str; 5] =
-    ["cpu_us_per_delivery", "reads", "bytes_per_read", "ceiling_deliveries_per_s", "ceiling_share"];
+pub const OF_GENERATOR: [&str; 6] = [
+    "cpu_us_per_delivery",
+    "reads",
+    "bytes_per_read",
+    "ceiling_deliveries_per_s",
+    "ceiling_spread",
+    "ceiling_share",
+];
 /// Those that are no counters, histograms or parts.
 pub const OF_RUN: [&str; 6] =
     ["completeness", "deliveries_per_s", "publishes_per_s", "connects_per_s", "joined", "errors"];

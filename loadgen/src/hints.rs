@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-const HINTS: [(&[&str], &str); 6] = [
+/// Parts of the names of errors, the more special ones first: each error has one sentence.
+const HINTS: [(&[&str], &str); 9] = [
     (
         &["refused: join unauthenticated", "login demanded", "refused: http 401"],
         "the server wants to know its users: --users N registers some with a Throng, --tokens FILE and \
@@ -25,15 +26,57 @@ const HINTS: [(&[&str], &str); 6] = [
         "the server may call its events otherwise: --events FILE names them, --preset NAME is another protocol",
     ),
     (
+        &["is an authority's"],
+        "make the server a certificate of its own: sign one with the authority, or make it with `openssl req -x509 \
+         … -addext basicConstraints=critical,CA:FALSE`; --insecure trusts any certificate",
+    ),
+    (
+        &["NotValidForName", "not valid for name"],
+        "the certificate is for another name: --target takes the name that the certificate has",
+    ),
+    (
+        &["Expired", "NotValidYet", "expired", "not valid yet"],
+        "the certificate is not valid now: see the clock of this machine, and renew it",
+    ),
+    (
         &["tls: "],
         "--ca FILE trusts the authority of a certificate, --insecure any; http:// and ws:// are without TLS",
     ),
 ];
 
 /// The sentences that fit these errors.
-pub fn of<'e>(errors: &'e BTreeMap<String, u64>) -> impl Iterator<Item = &'static str> + 'e {
-    let fits = |kinds: &&[&str]| {
-        kinds.iter().any(|kind| errors.keys().any(|error| error.starts_with(kind)))
-    };
-    HINTS.iter().filter(move |(kinds, _)| fits(kinds)).map(|(_, hint)| *hint)
+#[must_use]
+pub fn of(errors: &BTreeMap<String, u64>) -> Vec<&'static str> {
+    let mut hints: Vec<&str> = errors.keys().filter_map(|error| hint(error)).collect();
+    hints.sort_unstable();
+    hints.dedup();
+    hints
+}
+
+/// The sentence that fits an error.
+#[must_use]
+pub fn hint(error: &str) -> Option<&'static str> {
+    let fits = |(kinds, _): &&(&[&str], &str)| kinds.iter().any(|kind| error.contains(kind));
+    HINTS.iter().find(fits).map(|(_, hint)| *hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_the_most_special_sentence() {
+        for (error, says) in [
+            (
+                "tls: invalid peer certificate: the certificate of the server is an authority's (CA:TRUE)",
+                "CA:FALSE",
+            ),
+            ("tls: invalid peer certificate: UnknownIssuer", "--ca FILE"),
+            ("tls: invalid peer certificate: Expired", "clock"),
+            ("refused: http 404", "--path"),
+        ] {
+            assert!(hint(error).is_some_and(|hint| hint.contains(says)), "{error}");
+        }
+        assert_eq!(hint("closed: reset"), None);
+    }
 }

@@ -9,7 +9,7 @@ use crate::picture::{Chart, Line, Panel, Scale, inline};
 use crate::report::{Report, Second};
 use crate::samples::Metric;
 use crate::summary;
-use crate::table::{Table, escape, time};
+use crate::table::{Table, escape, percent, time};
 
 /// The page for one run or for several next to each other; `table`: what `compare` printed.
 #[must_use]
@@ -31,9 +31,9 @@ fn write(reports: &[&Report], table: Option<&str>, html: &mut String) -> std::fm
         } else {
             writeln!(
                 html,
-                "<p class=\"ok\"><b>{name} is valid.</b> Stopped by {}; completeness {:.6}; {} order violations.</p>",
+                "<p class=\"ok\"><b>{name} is valid.</b> Stopped by {}; {} complete; {} order violations.</p>",
                 escape(&report.stopped_by),
-                report.completeness,
+                percent(report.completeness),
                 report.counters.order_violations
             )?;
         }

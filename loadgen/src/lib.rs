@@ -16,6 +16,7 @@ pub mod prerequisites;
 pub mod run;
 pub mod scenario;
 
+mod evidence;
 pub mod figures;
 pub mod phase;
 pub mod plan;
@@ -46,18 +47,19 @@ mod http;
 mod ledger;
 pub mod order;
 mod packets;
+mod precedence;
 mod publisher;
-mod ranking;
 mod readiness;
 
 pub mod arrivals;
+pub mod body;
 pub mod clock;
 pub mod frame;
 pub mod payload;
 pub mod stamp;
 
 mod alarm;
-mod hints;
+pub mod hints;
 mod slots;
 
 pub mod ceiling;
@@ -72,7 +74,6 @@ pub mod merge;
 pub mod page;
 pub mod picture;
 pub mod proc;
-pub mod rank_test;
 pub mod repetitions;
 pub mod report;
 pub mod samples;
@@ -81,3 +82,4 @@ pub mod stats;
 pub mod summary;
 pub mod table;
 pub mod verdict;
+pub mod wilcoxon;

@@ -129,6 +129,7 @@ pub fn add_up(reports: &[Report], name: &str) -> anyhow::Result<Report> {
         merged.publishes_per_s += report.publishes_per_s;
         merged.deliveries_per_s += report.deliveries_per_s;
         merged.counters.add(&report.counters);
+        merged.has_rosters |= report.has_rosters;
         for (kind, count) in &report.errors {
             *merged.errors.entry(kind.clone()).or_insert(0) += count;
         }
@@ -150,6 +151,8 @@ pub fn add_up(reports: &[Report], name: &str) -> anyhow::Result<Report> {
     merged.generator.cpu_us_per_delivery = busy_s * 1e6 / delivered;
     merged.generator.ceiling_deliveries_per_s =
         reports.iter().map(|report| report.generator.ceiling_deliveries_per_s).sum();
+    merged.generator.ceiling_spread =
+        reports.iter().map(|report| report.generator.ceiling_spread).fold(None, most);
     merged.generator.ceiling_share =
         reports.iter().map(|report| report.generator.ceiling_share).fold(None, most);
     merged.generator.bytes_per_read =
@@ -225,7 +228,7 @@ mod tests {
         assert_eq!(merged.latency_us.p50, 500.0);
         assert_eq!(merged.latency_us.max, 1_000.0);
         assert_eq!(merged.counters.delivered, 18);
-        assert_eq!(merged.completeness, 0.9);
+        assert_eq!(merged.completeness, Some(0.9));
         assert_eq!(merged.deliveries_per_s, 2e3);
         assert_eq!(merged.errors["closed"], 2);
         assert!(!merged.void);

@@ -2,37 +2,44 @@
 //!
 //! The messages stand in one sequence, each where the first member that received it put it. A member
 //! that receives what comes next in the sequence only moves its place on: one load and one comparison.
-//! Any other step is kept, with the number of members that made it. At the end steps that many members
-//! made are believed first, and each that contradicts them is a violation, once per member. So it does
-//! not matter who received what first, and members that miss messages, come late or leave contradict
-//! nobody.
+//! Any other step ends a run, and a member's runs are kept. At the end steps that many members made are
+//! believed first, which gives the room's common order. A member's violations are the fewest messages that
+//! are to be taken out of what it received for the rest to be in that order: one for two neighbours that
+//! are swapped, `k` for a longer block that is moved by `k`. So it does not matter who received what first,
+//! and members that miss messages, come late or leave contradict nobody.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ranking::Ranking;
+use crate::precedence::Precedence;
 
 /// The sequence grows by parts, each twice as long as the one before.
 const FIRST_PART: u32 = 64;
 const PARTS: usize = 16;
 /// Messages of one room that are compared: 4 million.
 pub const MESSAGES_MAX: u32 = FIRST_PART * ((1 << PARTS) - 1);
-/// Different steps of one room that are kept.
-const STEPS_MAX: usize = 1 << 18;
+/// Runs of all members of one room that are kept. Beyond that only steps backwards are counted.
+const RUNS_MAX: usize = 1 << 20;
 /// Violations of one room that are described.
 const DESCRIBED_MAX: usize = 20;
 
 /// A member's place in the sequence: it has followed it from `start` to before `next`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Place {
     client: u32,
     start: u32,
     next: u32,
+    /// Where it followed the sequence before.
+    runs: Vec<Run>,
 }
+
+/// Places of the sequence from one to before another.
+type Run = Range<u32>;
 
 /// The sequence of one room.
 #[derive(Default)]
@@ -50,12 +57,17 @@ struct Steps {
     /// Where a message stands; made when first needed, of the first `indexed` messages.
     index: HashMap<u64, u32>,
     indexed: u32,
-    /// Members that began to follow the sequence there, less those that ended to.
-    followers: HashMap<u32, i64>,
-    /// Steps of members that do not lead from one message to the next one.
-    other: HashMap<(u32, u32), Step>,
+    /// What each member followed, in the order in which it did.
+    members: Vec<Member>,
+    /// Runs of all members, those that are still here included.
+    runs: usize,
     /// Steps backwards beyond the bound.
     unkept: u64,
+}
+
+struct Member {
+    client: u32,
+    runs: Vec<Run>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -103,7 +115,7 @@ impl Order {
     #[must_use]
     pub fn join(&self, client: u32) -> Place {
         let len = self.steps().len;
-        Place { client, start: len, next: len }
+        Place { client, start: len, next: len, runs: Vec::new() }
     }
 
     /// A member received this message for the first time.
@@ -119,8 +131,12 @@ impl Order {
 
     /// The member receives no more.
     pub fn leave(&self, place: &mut Place) {
-        self.steps().end(*place);
-        place.start = place.next;
+        let mut steps = self.steps();
+        steps.end_run(place, u32::MAX);
+        let runs = std::mem::take(&mut place.runs);
+        if !runs.is_empty() {
+            steps.members.push(Member { client: place.client, runs });
+        }
     }
 
     fn steps(&self) -> MutexGuard<'_, Steps> {
@@ -150,11 +166,7 @@ impl Order {
         let known = steps.find(self, key);
         let Some(at) = known.or_else(|| self.push(&mut steps, key)) else { return };
         if at != place.next {
-            steps.end(*place);
-            if place.next > place.start {
-                steps.keep(place.next - 1, at, place.client);
-            }
-            place.start = at;
+            steps.end_run(place, at);
         }
         place.next = at + 1;
     }
@@ -174,29 +186,23 @@ impl Order {
         Some(at)
     }
 
-    /// Holds the steps of all members against each other.
+    /// Holds what all members received against each other.
     #[must_use]
     pub fn judge(&self, room: u32) -> Judgement {
         let steps = self.steps();
         let compared = u64::from(steps.len);
         // The sequence itself keeps to all steps that lead forwards.
-        if steps.other.keys().all(|(from, to)| from < to) {
+        let leads_back = |member: &Member| member.joints().any(|(from, to)| to < from);
+        if !steps.members.iter().any(leads_back) {
             return Judgement { violations: steps.unkept, compared, mismatches: Vec::new() };
         }
-        let mut all: Vec<(u32, u32, Step)> =
-            steps.other.iter().map(|((from, to), step)| (*from, *to, *step)).collect();
-        let mut members = 0;
-        for from in 0..steps.len.saturating_sub(1) {
-            members += steps.followers.get(&from).copied().unwrap_or(0);
-            if members > 0 {
-                all.push((from, from + 1, Step { members: members as u64, client: None }));
-            }
-        }
-        all.sort_unstable_by_key(|(from, to, step)| (Reverse(step.members), from > to, *from, *to));
-        let mut ranking = Ranking::new(steps.len);
-        let mut wrong: Vec<_> =
-            all.into_iter().filter(|(from, to, _)| !ranking.admit(*from, *to)).collect();
-        wrong.sort_unstable_by_key(|(from, to, _)| (*from, *to));
+        let mut made = steps.made();
+        made.sort_unstable_by_key(|(from, to, step)| {
+            (Reverse(step.members), from > to, *from, *to)
+        });
+        let mut precedence = Precedence::new(steps.len);
+        made.retain(|(from, to, _)| !precedence.admit(*from, *to));
+        made.sort_unstable_by_key(|(from, to, _)| (*from, *to));
         let describe = |(from, to, step): &(u32, u32, Step)| Mismatch {
             room,
             position: *from,
@@ -205,10 +211,15 @@ impl Order {
             members: step.members,
             client: step.client,
         };
+        let descents = precedence.descents();
+        let contradicts = |member: &&Member| member.contradicts(&precedence, &descents);
+        let misplaced =
+            |member: &Member| precedence.misplaced(member.runs.iter().flat_map(Clone::clone));
+        let violations: u64 = steps.members.iter().filter(contradicts).map(misplaced).sum();
         Judgement {
-            violations: steps.unkept + wrong.iter().map(|(.., step)| step.members).sum::<u64>(),
+            violations: steps.unkept + violations,
             compared,
-            mismatches: wrong.iter().take(DESCRIBED_MAX).map(describe).collect(),
+            mismatches: made.iter().take(DESCRIBED_MAX).map(describe).collect(),
         }
     }
 }
@@ -230,24 +241,62 @@ impl Steps {
         self.index.get(&key).copied()
     }
 
-    /// A member does not follow the sequence beyond this place.
-    fn end(&mut self, place: Place) {
-        if place.next > place.start + 1 {
-            *self.followers.entry(place.start).or_insert(0) += 1;
-            *self.followers.entry(place.next - 1).or_insert(0) -= 1;
+    /// A member's run is over; it goes on at `at`.
+    fn end_run(&mut self, place: &mut Place, at: u32) {
+        if place.next > place.start {
+            if self.runs < RUNS_MAX {
+                place.runs.push(place.start..place.next);
+                self.runs += 1;
+            } else {
+                self.unkept += u64::from(at < place.next);
+            }
         }
+        place.start = at;
     }
 
-    fn keep(&mut self, from: u32, to: u32, client: u32) {
-        let has_space = self.other.len() < STEPS_MAX;
-        match self.other.get_mut(&(from, to)) {
-            Some(step) => step.members += 1,
-            None if has_space => {
-                let step = Step { members: 1, client: Some(client) };
-                self.other.insert((from, to), step);
+    /// The steps of all members, from one message to the next.
+    fn made(&self) -> Vec<(u32, u32, Step)> {
+        let mut joints: HashMap<(u32, u32), Step> = HashMap::new();
+        // How many more members follow the sequence from here than did to here.
+        let mut more = vec![0_i64; self.len as usize];
+        for member in &self.members {
+            for joint in member.joints() {
+                let step = joints.entry(joint).or_default();
+                step.members += 1;
+                step.client.get_or_insert(member.client);
             }
-            None => self.unkept += u64::from(to < from),
+            for run in &member.runs {
+                more[run.start as usize] += 1;
+                more[run.end as usize - 1] -= 1;
+            }
         }
+        let mut made: Vec<_> =
+            joints.into_iter().map(|((from, to), step)| (from, to, step)).collect();
+        let mut members = 0;
+        for (from, more) in (0..).zip(more) {
+            members += more;
+            if members > 0 {
+                made.push((from, from + 1, Step { members: members as u64, client: None }));
+            }
+        }
+        made
+    }
+}
+
+impl Member {
+    /// Steps from the end of one run to the start of the next.
+    fn joints(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.runs.windows(2).map(|pair| (pair[0].end - 1, pair[1].start))
+    }
+
+    /// It received something in another order than that of the precedence, which falls at the `descents`.
+    fn contradicts(&self, precedence: &Precedence, descents: &[u32]) -> bool {
+        let falls = |run: &Run| {
+            let first = descents.partition_point(|at| *at < run.start);
+            descents.get(first).is_some_and(|at| at + 1 < run.end)
+        };
+        self.joints().any(|(from, to)| !precedence.is_before(from, to))
+            || self.runs.iter().any(falls)
     }
 }
 
@@ -320,6 +369,29 @@ mod tests {
         let judgement = one_by_one(&[right.clone(), wrong.clone(), right.clone(), wrong, right]);
         assert_eq!(judgement.violations, 92);
         assert_eq!(judgement.mismatches.len(), DESCRIBED_MAX);
+    }
+
+    #[test]
+    fn a_block_that_is_moved_is_as_many_violations_as_messages_stand_wrong() {
+        let right = sequence(200, 3);
+        for (block, by, want) in [(1, 40, 1), (3, 40, 3), (10, 4, 4), (25, 25, 25), (1, 1, 1)] {
+            for odd in 0..4 {
+                let mut wrong = right.clone();
+                wrong[50..50 + block + by].rotate_left(block);
+                let mut all = vec![right.clone(); 4];
+                all[odd] = wrong;
+                let judgement = one_by_one(&all);
+                assert_eq!(judgement.violations, want, "{block} by {by}, member {odd}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_in_reverse_leaves_one_message_in_its_place() {
+        let right = sequence(100, 4);
+        let mut wrong = right.clone();
+        wrong[30..42].reverse();
+        assert_eq!(one_by_one(&[right.clone(), wrong, right]).violations, 11);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 /// Items `0..count`, at first in this order.
-pub struct Ranking {
+pub struct Precedence {
     /// Where an item stands.
     rank: Vec<u32>,
     after: HashMap<u32, Vec<u32>>,
@@ -16,7 +16,7 @@ pub struct Ranking {
 /// Looks at as many items as take about a second: enough for any run whose order was kept by and large.
 const BUDGET: u64 = 20_000_000;
 
-impl Ranking {
+impl Precedence {
     #[must_use]
     pub fn new(count: u32) -> Self {
         let rank = (0..count).collect();
@@ -44,6 +44,39 @@ impl Ranking {
         self.after.entry(first).or_default().push(second);
         self.before.entry(second).or_default().push(first);
         true
+    }
+
+    /// Where the precedence falls from one item to the one that stood next to it at first.
+    #[must_use]
+    pub fn descents(&self) -> Vec<u32> {
+        let falls = |(_, pair): &(u32, &[u32])| pair[1] < pair[0];
+        (0..).zip(self.rank.windows(2)).filter(falls).map(|(at, _)| at).collect()
+    }
+
+    #[must_use]
+    pub fn is_before(&self, first: u32, second: u32) -> bool {
+        self.rank[first as usize] < self.rank[second as usize]
+    }
+
+    /// The fewest of these items that are to be taken out for the rest to be in order: all but a longest
+    /// ascending subsequence.
+    #[must_use]
+    pub fn misplaced(&self, items: impl Iterator<Item = u32>) -> u64 {
+        // The lowest rank that an ascending subsequence of each length can end with.
+        let mut ends: Vec<u32> = Vec::new();
+        let mut count = 0;
+        for item in items {
+            let rank = self.rank[item as usize];
+            count += 1;
+            match ends.last() {
+                Some(last) if *last > rank => {
+                    let at = ends.partition_point(|end| *end < rank);
+                    ends[at] = rank;
+                }
+                _ => ends.push(rank),
+            }
+        }
+        count - ends.len() as u64
     }
 
     /// All that follows from `start` along `edges` within some ranks; none: the budget is used up.
@@ -90,12 +123,12 @@ mod tests {
 
     #[test]
     fn statements_are_taken_in_until_they_contradict() {
-        let mut ranking = Ranking::new(5);
-        assert!(ranking.admit(3, 1) && ranking.admit(1, 2) && ranking.admit(4, 3));
-        assert!(!ranking.admit(2, 4), "4 3 1 2");
-        assert!(!ranking.admit(1, 3));
-        assert!(ranking.admit(2, 0));
-        let rank = |item: usize| ranking.rank[item];
+        let mut precedence = Precedence::new(5);
+        assert!(precedence.admit(3, 1) && precedence.admit(1, 2) && precedence.admit(4, 3));
+        assert!(!precedence.admit(2, 4), "4 3 1 2");
+        assert!(!precedence.admit(1, 3));
+        assert!(precedence.admit(2, 0));
+        let rank = |item: usize| precedence.rank[item];
         assert!(rank(4) < rank(3) && rank(3) < rank(1) && rank(1) < rank(2) && rank(2) < rank(0));
     }
 }

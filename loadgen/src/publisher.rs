@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
+use crate::body;
 use crate::dialect::Form;
 use crate::shared::Shared;
-use crate::stamp::{self, Stamp};
+use crate::stamp::Stamp;
 
 pub struct Publisher {
     /// Room index.
@@ -38,13 +39,13 @@ impl Publisher {
         // This thread alone publishes for this index; others only read.
         let n = counter.fetch_add(1, Ordering::AcqRel);
         let size = shared.scenario.payload.sample(&mut self.rng);
-        let stamp =
-            Stamp { run: shared.run, room: self.room, publisher: self.index, n, intended_ns };
+        let (room, publisher) = (self.room, self.index);
+        let stamp = Stamp { run: shared.run, room, publisher, n, intended_ns, size: 0 };
         out.clear();
         form.write(out, id, |out| {
             let start = out.len();
-            out.resize(start + size, b'.');
-            stamp.write(&mut out[start..start + stamp::LEN]);
+            out.resize(start + size, 0);
+            body::write(stamp, &mut out[start..]);
         });
         n
     }

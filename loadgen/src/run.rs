@@ -108,7 +108,7 @@ pub fn run(scenario: Scenario, options: &Options) -> anyhow::Result<Report> {
     let credentials = Credentials::new(tokens, access.clone(), dialect.token_member());
     let plan = Plan::new(&scenario, credentials.users().unwrap_or(usize::MAX));
     let agent = rest::agent(trust.as_ref());
-    let ceiling = ceiling::measure(&scenario).ok().map(|one| one * scenario.threads as f64);
+    let ceiling = ceiling::measure(&scenario).ok();
     let clock =
         options.start_at_unix_s.and_then(|_| clock_check::measure(&agent, &targets[0].http()));
     let counted_before = counted_deliveries(&scenario, &agent)?;
@@ -239,10 +239,15 @@ pub fn run(scenario: Scenario, options: &Options) -> anyhow::Result<Report> {
     if let (Some(before), Ok(Some(after))) = (counted_before, counted_after) {
         report.server.counted_deliveries = Some(after.saturating_sub(before));
     }
+    report.has_rosters = shared.dialect.has_rosters();
     report.start_at_unix_s = options.start_at_unix_s;
     report.late_start_s = conductor.late_start_s;
     report.clock = clock;
     report.seconds = seconds_of(&conductor.seconds, &shared.scenario);
+    if let Some(one) = &ceiling {
+        report.generator.ceiling_spread = Some(share(one.spread, 1.0));
+    }
+    let ceiling = ceiling.map(|one| one.deliveries_per_s * shared.scenario.threads as f64);
     report.generator.ceiling_deliveries_per_s = ceiling.map(f64::round);
     let busiest = report.seconds.iter().map(|second| second.delivered).max().unwrap_or(0);
     report.generator.ceiling_share = ceiling.map(|ceiling| share(busiest as f64, ceiling));
@@ -479,7 +484,10 @@ fn generator(report: &Report, from: &ProcSample, to: &ProcSample) -> Generator {
     let counters = &report.counters;
     Generator {
         threads,
-        cpu_us_per_delivery: run_s * 1e6 / counters.measured_delivered.max(1) as f64,
+        cpu_us_per_delivery: match counters.measured_delivered {
+            0 => 0.0,
+            delivered => run_s * 1e6 / delivered as f64,
+        },
         reads: counters.reads,
         bytes_per_read: counters.bytes_in as f64 / counters.reads.max(1) as f64,
         ..Generator::default()

@@ -173,7 +173,7 @@ pub struct Shared {
     pub run: u16,
     pub rooms: Vec<Room>,
     pub times: Times,
-    /// The server sends rosters to members.
+    /// The server sends rosters to members, or is to.
     pub has_rosters: AtomicBool,
     pub gauges: Vec<Gauges>,
     /// Threads whose accounts are closed: from all of them on connections may end.
@@ -195,7 +195,7 @@ impl Shared {
             rooms: plan.publishers.iter().map(|publishers| Room::new(*publishers)).collect(),
             gauges: (0..scenario.threads).map(|_| Gauges::default()).collect(),
             times: Times::default(),
-            has_rosters: AtomicBool::new(false),
+            has_rosters: AtomicBool::new(dialect.has_rosters()),
             settled: AtomicUsize::new(0),
             stage: AtomicU8::new(Stage::Connecting as u8),
             scenario,

@@ -81,9 +81,12 @@ impl From<Slo> for String {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub slo: String,
-    /// `None`: the run has no such number, which is a miss.
+    /// `None`: the run says nothing about it, which is a miss.
     pub value: Option<f64>,
     pub met: bool,
+    /// Why there is no value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 impl Slo {
@@ -93,17 +96,21 @@ impl Slo {
         &self.metric
     }
 
-    /// `value`: the report's number of that name.
+    /// `value`: the report's number of that name, or why it says nothing.
     #[must_use]
-    pub fn judge(&self, value: Option<f64>) -> Outcome {
-        let met = value.is_some_and(|value| match self.relation {
+    pub fn judge(&self, value: Result<f64, String>) -> Outcome {
+        let met = value.as_ref().is_ok_and(|&value| match self.relation {
             Relation::Less => value < self.bound,
             Relation::LessOrEqual => value <= self.bound,
             Relation::Equal => (value - self.bound).abs() < 1e-9,
             Relation::GreaterOrEqual => value >= self.bound,
             Relation::Greater => value > self.bound,
         });
-        Outcome { slo: self.text.clone(), value, met }
+        let (value, why) = match value {
+            Ok(value) => (Some(value), None),
+            Err(why) => (None, Some(why)),
+        };
+        Outcome { slo: self.text.clone(), value, met, why }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The mark carried in every message text: who published it, which one it is, and when it was due.
 //!
-//! 44 printable bytes, `~TL:` and five groups of eight letters `a`–`p` (one per nibble), so that it
+//! Which bytes follow is up to [`crate::body`]. 44 printable bytes, `~TL:` and five groups of eight letters `a`–`p` (one per nibble), so that it
 //! survives JSON untouched and is read back with five word loads instead of a parser.
 
 use memchr::memmem::Finder;
@@ -20,6 +20,8 @@ pub struct Stamp {
     pub n: u32,
     /// Monotonic time the message was due, in nanoseconds.
     pub intended_ns: u64,
+    /// The low half of the size of the text in bytes.
+    pub size: u16,
 }
 
 impl Stamp {
@@ -27,7 +29,7 @@ impl Stamp {
     pub fn write(&self, out: &mut [u8]) {
         out[..4].copy_from_slice(MAGIC);
         put(&mut out[4..12], u32::from(self.run) << 16 | u32::from(self.room));
-        put(&mut out[12..20], u32::from(self.publisher) << 16);
+        put(&mut out[12..20], u32::from(self.publisher) << 16 | u32::from(self.size));
         put(&mut out[20..28], self.n);
         put(&mut out[28..36], (self.intended_ns >> 32) as u32);
         put(&mut out[36..44], self.intended_ns as u32);
@@ -52,6 +54,7 @@ impl Stamp {
             publisher: (publisher >> 16) as u16,
             n,
             intended_ns: u64::from(high) << 32 | u64::from(low),
+            size: publisher as u16,
         })
     }
 }
@@ -89,15 +92,23 @@ impl Default for Locator {
 }
 
 impl Locator {
+    /// Where the stamp stands, and what it says.
     #[inline]
-    pub fn find(&mut self, payload: &[u8]) -> Option<Stamp> {
+    pub fn find(&mut self, payload: &[u8]) -> Option<(usize, Stamp)> {
         let hint = &mut self.hints[payload.len() % HINTS];
-        if let Some(stamp) = payload.get(usize::from(*hint)..).and_then(Stamp::read) {
-            return Some(stamp);
+        let at = usize::from(*hint);
+        if let Some(stamp) = payload.get(at..).and_then(Stamp::read) {
+            return Some((at, stamp));
         }
         let at = self.finder.find(payload)?;
         *hint = u16::try_from(at).unwrap_or(0);
-        Stamp::read(&payload[at..])
+        Some((at, Stamp::read(&payload[at..])?))
+    }
+
+    /// Whether a text of a generator is in the payload, legible or not.
+    #[must_use]
+    pub fn has_mark(&self, payload: &[u8]) -> bool {
+        self.finder.find(payload).is_some()
     }
 }
 
@@ -111,6 +122,7 @@ mod tests {
         publisher: 65_535,
         n: 4_000_000_000,
         intended_ns: 0x0123_4567_89ab_cdef,
+        size: 44_001,
     };
 
     #[test]
@@ -119,7 +131,7 @@ mod tests {
         for offset in [0, 1, 80, 300, 80] {
             let mut frame = vec![b'~'; offset + LEN + 20];
             STAMP.write(&mut frame[offset..]);
-            assert_eq!(locator.find(&frame), Some(STAMP), "offset {offset}");
+            assert_eq!(locator.find(&frame), Some((offset, STAMP)), "offset {offset}");
         }
     }
 

@@ -38,6 +38,10 @@ counters! {
     delivered,
     missing,
     duplicated,
+    /// Messages of ours that came altered: cut, with other bytes, or the text of another one. They are not
+    /// delivered.
+    #[serde(default)]
+    corrupted,
     /// Delivered, but after a later message of the same publisher.
     out_of_order,
     /// Messages that a member received in another order than the members around it, in rooms with several
@@ -87,12 +91,23 @@ counters! {
     /// The longest roster event met.
     #[serde(default)]
     roster_bytes_max,
-    /// Members whose last roster was wrong at rest.
+    /// Members whose last roster was wrong at rest, each stay in a room counted once.
     unconverged,
+    /// Those of them to whom no roster had come that could be read.
+    #[serde(default)]
+    without_roster,
     bytes_in,
     bytes_out,
     frames_in,
     reads,
+}
+
+impl Counters {
+    /// Rosters were awaited, and to no member came any.
+    #[must_use]
+    pub fn has_no_roster(&self) -> bool {
+        self.unconverged > 0 && self.without_roster == self.unconverged
+    }
 }
 
 /// A thread's counters, samples since the last shipment, and errors by kind.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::hints;
 use crate::report::Report;
-use crate::table::{Table, number, time};
+use crate::table::{Table, number, percent, time};
 
 /// From this share of its ceiling on, the generator may be what is measured.
 const NEAR_CEILING: f64 = 0.5;
@@ -22,11 +22,11 @@ pub fn text(report: &Report) -> String {
 pub fn line(report: &Report) -> String {
     let void = if report.void { ", VOID" } else { "" };
     format!(
-        "{:.0} delivered/s, p50 {}, p99 {}, completeness {:.6}, {} order violations{void}\n",
+        "{:.0} delivered/s, p50 {}, p99 {}, {} complete, {} order violations{void}\n",
         report.deliveries_per_s,
         time(report.latency_us.p50),
         time(report.latency_us.p99),
-        report.completeness,
+        percent(report.completeness),
         report.counters.order_violations
     )
 }
@@ -46,16 +46,19 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "delivered   {} of {} expected ({:.4} %), {} published",
+        "delivered   {} of {} expected ({}), {} published",
         counters.delivered,
         counters.expected,
-        report.completeness * 100.0,
+        report
+            .completeness
+            .map_or("no delivery was owed".to_owned(), |_| percent(report.completeness)),
         counters.published
     )?;
     let faults = [
         ("missing", counters.missing),
         ("without ack", report.unacked()),
         ("duplicated", counters.duplicated),
+        ("corrupted", counters.corrupted),
         ("out of order", counters.out_of_order),
         ("order violations", counters.order_violations),
         ("late", counters.late),
@@ -67,7 +70,7 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
         ("disconnects", counters.disconnects),
         ("connect failures", counters.connect_failures),
         ("absent at the end", counters.absent),
-        ("wrong rosters", counters.unconverged),
+        ("members with a wrong roster or none", counters.unconverged),
     ];
     let faults: Vec<_> = faults.iter().filter(|(_, count)| *count > 0).collect();
     if !faults.is_empty() {
@@ -141,18 +144,20 @@ fn write(report: &Report, out: &mut String) -> std::fmt::Result {
     )?;
     if let Some(ceiling) = report.generator.ceiling_deliveries_per_s {
         let share = report.generator.ceiling_share.unwrap_or(0.0);
+        let spread = report.generator.ceiling_spread.unwrap_or(0.0) * 100.0;
         let near = if share >= NEAR_CEILING { ": NEAR ITS CEILING" } else { "" };
         writeln!(
             out,
-            "generator   its ceiling is {} deliveries/s in full reads; the busiest second had {:.0} % of it{near}",
+            "generator   its ceiling is {} deliveries/s ± {spread:.0} % in full reads; the busiest second had {:.0} % of it{near}",
             number(ceiling),
             share * 100.0
         )?;
     }
     for outcome in &report.slo {
-        let value = outcome.value.map_or("no such number".to_owned(), |value| format!("{value}"));
+        let value = outcome.value.map(|value| format!("is {value}"));
+        let value = value.or_else(|| outcome.why.clone()).unwrap_or_default();
         let word = if outcome.met { "met" } else { "MISSED" };
-        writeln!(out, "slo         {word}: {} (is {value})", outcome.slo)?;
+        writeln!(out, "slo         {word}: {} ({value})", outcome.slo)?;
     }
     for reason in &report.void_reasons {
         writeln!(out, "VOID        {reason}")?;

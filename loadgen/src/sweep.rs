@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::slo::Outcome;
-use crate::table::{Table, number, time};
+use crate::table::{Table, number, percent, time};
 
 pub const SCHEMA: &str = "throng-loadgen-sweep/1";
+
+/// The void reason of a rate that was too low.
+const NO_MESSAGE: &str = "nothing_published";
 
 /// A rate of this share of the first one is not looked below.
 const LOWEST_SHARE: f64 = 1.0 / 1024.0;
@@ -19,6 +22,15 @@ pub enum Verdict {
     Missed,
     /// The numbers of this run cannot be trusted.
     Void,
+    /// And would not be at any other rate: nobody joined, or what came has no form that is known.
+    VoidAtAnyRate,
+}
+
+impl Verdict {
+    #[must_use]
+    pub fn is_void(self) -> bool {
+        matches!(self, Self::Void | Self::VoidAtAnyRate)
+    }
 }
 
 /// One run.
@@ -27,13 +39,16 @@ pub struct Point {
     pub target: String,
     /// What was asked for: messages per second, or deliveries if the scenario has a delivery rate.
     pub rate: f64,
+    /// Clients that had joined when the load began.
+    #[serde(default)]
+    pub joined: u64,
     pub publishes_per_s: f64,
     pub deliveries_per_s: f64,
     pub p50_us: f64,
     pub p99_us: f64,
     pub p999_us: f64,
     pub max_us: f64,
-    pub completeness: f64,
+    pub completeness: Option<f64>,
     pub order_violations: u64,
     pub errors: u64,
     pub server_cpu_us_per_delivery: Option<f64>,
@@ -51,6 +66,7 @@ impl Point {
         Self {
             target: target.to_owned(),
             rate,
+            joined: report.joined,
             publishes_per_s: report.publishes_per_s,
             deliveries_per_s: report.deliveries_per_s,
             p50_us: latency.p50,
@@ -69,8 +85,11 @@ impl Point {
 
     #[must_use]
     pub fn verdict(&self) -> Verdict {
+        let is_any_rates =
+            |why: &String| why.starts_with("nothing_") && !why.starts_with(NO_MESSAGE);
         if !self.void_reasons.is_empty() {
-            Verdict::Void
+            let is_any = self.joined == 0 || self.void_reasons.iter().any(is_any_rates);
+            if is_any { Verdict::VoidAtAnyRate } else { Verdict::Void }
         } else if self.slo.iter().all(|outcome| outcome.met) {
             Verdict::Met
         } else {
@@ -89,7 +108,7 @@ impl Point {
                 let list: Vec<_> = missed.map(|outcome| outcome.slo.as_str()).collect();
                 format!("missed: {}", list.join(", "))
             }
-            Verdict::Void => {
+            Verdict::Void | Verdict::VoidAtAnyRate => {
                 let reasons = self.void_reasons.iter().filter_map(|why| why.split(':').next());
                 format!("void: {}", reasons.collect::<Vec<_>>().join(", "))
             }
@@ -105,6 +124,8 @@ pub enum Limit {
     ServiceLevel,
     /// The next rate tried gives numbers that cannot be trusted; often the generator's own limit.
     Void,
+    /// The first rate gives none either, for a reason that is that of every rate.
+    AnyRate,
     /// The highest rate that was allowed is met.
     Highest,
     Interrupt,
@@ -163,7 +184,7 @@ impl Sweep {
             let asked = [point.target.clone(), number(point.rate), point.words()];
             let rates = [point.publishes_per_s, point.deliveries_per_s].map(number);
             let rest = [
-                format!("{:.4} %", point.completeness * 100.0),
+                percent(point.completeness),
                 point.order_violations.to_string(),
                 point.errors.to_string(),
                 point.server_cpu_us_per_delivery.map_or("–".to_owned(), number),
@@ -183,6 +204,7 @@ impl Sweep {
         let why = match found.limit {
             Limit::ServiceLevel => format!("an SLO is missed{above}"),
             Limit::Void => format!("the run{above} is void"),
+            Limit::AnyRate => format!("the run{above} is void, and would be at any rate"),
             Limit::Highest => "no higher rate was allowed".to_owned(),
             Limit::Interrupt => "the search was interrupted".to_owned(),
         };
@@ -231,10 +253,15 @@ pub fn search(
         let Some(verdict) = measure(rate)? else { return found(Limit::Interrupt) };
         match verdict {
             Verdict::Met => met = Some(rate),
-            Verdict::Missed | Verdict::Void => not_met = Some((rate, verdict)),
+            Verdict::Missed | Verdict::Void | Verdict::VoidAtAnyRate => {
+                not_met = Some((rate, verdict));
+            }
+        }
+        if verdict == Verdict::VoidAtAnyRate && met.is_none() {
+            return Ok(Found { rate: None, above: Some(rate), limit: Limit::AnyRate });
         }
         let limit = match not_met {
-            Some((_, Verdict::Void)) => Limit::Void,
+            Some((_, verdict)) if verdict.is_void() => Limit::Void,
             _ => Limit::ServiceLevel,
         };
         let above = not_met.map(|(rate, _)| rate);
@@ -268,6 +295,14 @@ mod tests {
             Ok(Some(if rate <= limit { Verdict::Met } else { beyond }))
         });
         (found.unwrap(), runs)
+    }
+
+    #[test]
+    fn a_reason_that_is_that_of_every_rate_ends_the_search_with_its_first_run() {
+        let (found, runs) = search_for(0.0, Verdict::VoidAtAnyRate, 1e6);
+        assert_eq!((found.rate, found.limit, runs), (None, Limit::AnyRate, 1));
+        let (found, _) = search_for(100.0, Verdict::VoidAtAnyRate, 1e6);
+        assert!(found.rate.is_some() && found.limit == Limit::Void, "{found:?}");
     }
 
     #[test]

@@ -74,6 +74,12 @@ pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// A share; `–`: of nothing.
+#[must_use]
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or("–".to_owned(), |share| format!("{:.4} %", share * 100.0))
+}
+
 /// Three significant digits.
 #[must_use]
 pub fn number(value: f64) -> String {

@@ -16,7 +16,6 @@ use crate::clock::{SECOND_NS, now_ns};
 use crate::context::Context;
 use crate::ended::Ended;
 use crate::readiness::Readiness;
-use crate::samples::Metric;
 use crate::scenario::Mode;
 use crate::session::{Local, State};
 use crate::shared::{Shared, Stage};
@@ -101,7 +100,7 @@ async fn drive(
         monoio::time::sleep(Duration::from_millis(2)).await;
     }
     settle(&context, &clients, Stage::Settling).await;
-    check_views(&context, &clients, true);
+    wrong_views(&context, &clients, true);
 
     match context.shared.scenario.load.mode {
         Mode::Open => {
@@ -123,7 +122,7 @@ async fn drive(
         monoio::time::sleep(Duration::from_millis(1)).await;
     }
     settle(&context, &clients, Stage::Draining).await;
-    check_views(&context, &clients, true);
+    wrong_views(&context, &clients, true);
 
     let result = close_accounts(&context, &clients, &intervals);
     part(&context, &clients).await;
@@ -197,29 +196,19 @@ async fn settle(context: &Rc<Context>, clients: &[Rc<Client>], stage: Stage) {
         let awaited = clients.iter().filter(|client| client.is_awaited()).count();
         gauges.owed.store(owed, Ordering::Relaxed);
         gauges.awaited.store(awaited as u64, Ordering::Relaxed);
-        gauges.unconverged.store(check_views(context, clients, false), Ordering::Relaxed);
+        gauges.unconverged.store(wrong_views(context, clients, false), Ordering::Relaxed);
         gauges.seen_stage.store(stage as u8, Ordering::Release);
         monoio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Counts the members whose roster is wrong; `record`: and how long the others took.
-fn check_views(context: &Rc<Context>, clients: &[Rc<Client>], record: bool) -> u64 {
+/// Counts the members whose roster is wrong; at rest the report has them, and how long the others took.
+fn wrong_views(context: &Context, clients: &[Rc<Client>], is_at_rest: bool) -> u64 {
     let mut local = context.local.borrow_mut();
     let mut wrong = 0;
     for client in clients {
-        let mut session = client.session.borrow_mut();
-        for view in session.views(&context.shared) {
-            if !view.is_right {
-                wrong += 1;
-            } else if record {
-                let waited_ns = view.changed_ns.saturating_sub(view.room_changed_ns);
-                local.stats.samples.record_ns(Metric::Convergence, waited_ns);
-            }
-        }
-    }
-    if record {
-        local.stats.counters.unconverged += wrong;
+        let stats = is_at_rest.then_some(&mut local.stats);
+        wrong += client.session.borrow_mut().wrong_views(&context.shared, stats);
     }
     wrong
 }

@@ -92,7 +92,14 @@ fn authorities(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
 }
 
 fn failed(why: impl ToString) -> Ended {
-    Ended::Tls(why.to_string())
+    Ended::Tls(in_words(&why.to_string()))
+}
+
+/// What rustls has no words for.
+#[must_use]
+pub fn in_words(why: &str) -> String {
+    let cause = "Other(OtherError(CaUsedAsEndEntity))";
+    why.replace(cause, "the certificate of the server is an authority's (CA:TRUE)")
 }
 
 /// The state of one connection.

@@ -1,5 +1,6 @@
 //! Why the numbers of a run cannot be trusted, and the exit codes.
 
+use crate::outputs::NamedTwice;
 use crate::report::Report;
 use crate::scenario::Mode;
 
@@ -15,7 +16,7 @@ pub const EXIT_CODES: &str = "\
 Exit codes:
   0  the run is valid, all SLOs are met
   1  no report: an error in a scenario, a target, a registration or a file
-  2  wrong command line, or wrong events file
+  2  wrong command line (one file twice, too), or wrong events file
   3  void: the numbers cannot be trusted (also `compare` and `merge` with a void run)
   4  an SLO is missed
   5  `compare`: worse than the threshold, and not by noise";
@@ -66,10 +67,29 @@ pub fn void_reasons(report: &Report) -> Vec<String> {
     if counters.published == 0 && expects_messages(report) {
         reasons.push("nothing_published: no message left the generator".into());
     }
+    if counters.published > 0 && counters.expected == 0 {
+        reasons.push(format!(
+            "nothing_expected: no member was owed a delivery of any of {} messages",
+            counters.published
+        ));
+    }
     if counters.expected > 0 && counters.delivered == 0 {
         reasons.push(format!(
             "nothing_delivered: none of {} expected deliveries came in a form that is known",
             counters.expected
+        ));
+    }
+    let answered = counters.acked + counters.refused;
+    if report.unacked() > 0 && answered == 0 {
+        reasons.push(format!(
+            "nothing_acked: none of {} messages was answered (--no-acks, if the server answers none)",
+            counters.published
+        ));
+    }
+    if report.has_rosters && counters.has_no_roster() {
+        reasons.push(format!(
+            "nothing_of_rosters: the events file names `roster`, and none that fits came to {} members",
+            counters.without_roster
         ));
     }
     if let Some(late_s) = report.late_start_s {
@@ -93,7 +113,8 @@ fn expects_messages(report: &Report) -> bool {
 /// The exit code of what prevents a report.
 #[must_use]
 pub fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<throng_events::Error>() { EXIT_USAGE } else { EXIT_ERROR }
+    let is_usage = error.is::<throng_events::Error>() || error.is::<NamedTwice>();
+    if is_usage { EXIT_USAGE } else { EXIT_ERROR }
 }
 
 #[must_use]
@@ -115,6 +136,7 @@ mod tests {
     fn sound() -> Report {
         let mut report = Report { clients: 10, joined: 10, ..Report::default() };
         report.counters.published = 100;
+        report.counters.acked = 100;
         report.counters.expected = 1_000;
         report.counters.delivered = 1_000;
         report.generator.threads.push(ThreadLoad {
@@ -153,9 +175,27 @@ mod tests {
         check(|r| r.counters.published = 0, "nothing_published");
         check(|r| r.counters.skipped = 1, "publisher_offline");
         check(|r| r.joined = 9, "clients_missing");
+        check(|r| (r.counters.expected, r.counters.delivered) = (0, 0), "nothing_expected");
+        check(|r| r.counters.acked = 0, "nothing_acked");
+        let no_roster = |r: &mut Report| {
+            r.has_rosters = true;
+            (r.counters.unconverged, r.counters.without_roster) = (10, 10);
+        };
+        check(no_roster, "nothing_of_rosters");
         check(|r| r.late_start_s = Some(0.5), "late_start");
         let late = Percentiles { p99: 20_000.0, ..Percentiles::default() };
         check(|r| r.latencies_us.extend([("lag".into(), late.clone())]), "behind_schedule");
+    }
+
+    #[test]
+    fn acks_that_were_not_asked_for_and_rosters_that_came_void_nothing() {
+        let mut report = sound();
+        report.counters.acked = 0;
+        report.scenario.load.acks = false;
+        assert!(void_reasons(&report).is_empty());
+        report.has_rosters = true;
+        (report.counters.unconverged, report.counters.without_roster) = (10, 9);
+        assert!(void_reasons(&report).is_empty());
     }
 
     #[test]

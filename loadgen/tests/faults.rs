@@ -71,6 +71,26 @@ fn loss_is_reported_as_loss() {
 }
 
 #[test]
+fn texts_that_come_altered_are_reported_as_corrupted_and_as_missing() {
+    // Every 10th of each client's 100 deliveries: ten.
+    let outcome = spoiled(Fault::Alter(10), "drain_s = 3.0");
+    check(&outcome, 100.0, 0.0, 0.0, 4);
+    assert_eq!(outcome.number("corrupted"), 100.0, "{}", outcome.summary);
+    assert!(outcome.summary.contains("100 corrupted"), "{}", outcome.summary);
+    let (_server, url) = server::start(Options::default());
+    let url = proxy::start(&url, Fault::Alter(10));
+    for (payload, code) in [("'128'", 4), ("'uniform:44-70000'", 4)] {
+        let scenario = format!(
+            "clients = 2\nduration_s = 1.0\nwarmup_s = 0.01\npayload = {payload}\ndrain_s = 1.0\n[load]\nrate = 60.0\n{LENIENT}"
+        );
+        let outcome = run(&url, &scenario, &["--slo", "corrupted=0", "--slo", "missing<=100"]);
+        assert_eq!(outcome.code, code, "{}", outcome.summary);
+        assert!(outcome.summary.contains("MISSED: corrupted=0 (is 12)"), "{}", outcome.summary);
+        assert!(outcome.summary.contains("met: missing<=100"), "{}", outcome.summary);
+    }
+}
+
+#[test]
 fn duplicates_are_reported_as_duplicates() {
     check(&spoiled(Fault::Duplicate(20), ""), 0.0, 50.0, 0.0, 4);
 }

@@ -188,9 +188,45 @@ fn a_message_that_does_not_fit_is_an_error_and_no_delivery() {
 }
 
 #[test]
+fn rosters_that_never_come_are_no_rosters_that_are_right() {
+    let (_hub, url) = brokers::start(Kind::Rooms, "");
+    let file = events(&ROOMS.replace("[\"people\"", "[\"nobody\""));
+    let text = format!(
+        "clients = 3\nduration_s = 0.5\nwarmup_s = 0.1\ndrain_s = 1.0\nconnect = {{ converge_ms = 100 }}\n{LENIENT}"
+    );
+    let flags = ["--events", file.to_str().unwrap(), "--slo", "unconverged=0"];
+    let outcome = run(&url, &text, &flags);
+    assert_eq!(outcome.code, 3, "{}", outcome.summary);
+    assert_eq!(outcome.number("unconverged"), 3.0, "{}", outcome.summary);
+    assert_eq!(outcome.number("without_roster"), 3.0, "{}", outcome.summary);
+    for said in ["VOID        nothing_of_rosters", "MISSED: unconverged=0"] {
+        assert!(outcome.summary.contains(said), "{}", outcome.summary);
+    }
+    // No roster is promised: there is nothing to be right, and nothing to be met.
+    let file = events(
+        &ROOMS.lines().filter(|line| !line.starts_with("roster")).collect::<Vec<_>>().join("\n"),
+    );
+    let flags = ["--events", file.to_str().unwrap(), "--slo", "unconverged=0"];
+    let outcome = run(&url, &text, &flags);
+    assert_eq!(outcome.code, 4, "{}", outcome.summary);
+    assert!(outcome.summary.contains("no roster was compared"), "{}", outcome.summary);
+}
+
+#[test]
+fn each_member_converges_once_unless_its_room_changes() {
+    let (_hub, url) = brokers::start(Kind::Rooms, "");
+    let file = events(ROOMS);
+    let outcome = run(&url, &scenario(""), &["--events", file.to_str().unwrap()]);
+    let count = outcome.number("latencies_us.convergence.count");
+    assert_eq!(count, 6.0, "{}", outcome.summary);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_the_run() {
     let with = |line: &str| events(&format!("{ROOMS}{line}\n")).to_str().unwrap().to_owned();
     let (unknown, twice) = (with("rooster = ['a']"), with("join = ['b']"));
+    let reserved = ROOMS.replace("[\"enter\"", "[\"connect\"");
+    let reserved = events(&reserved).to_str().unwrap().to_owned();
     let no_leave = events(&ROOMS.replace("leave ", "# ")).to_str().unwrap().to_owned();
     let churn = support::scratch().join("churn.toml");
     std::fs::write(&churn, "[[phases]]\nkind = 'churn'\nduration_s = 5.0\n").unwrap();
@@ -198,6 +234,7 @@ fn what_makes_no_sense_is_refused_before_the_run() {
     for (flags, says) in [
         (&["--events", &unknown][..], "events.toml: unknown key `rooster`"),
         (&["--events", &twice], "events.toml: "),
+        (&["--events", &reserved], "events.toml: join: Socket.IO reserves the name \"connect\""),
         (&["--events", "/nowhere/events.toml"], "/nowhere/events.toml: "),
         (&["--events", &no_leave, churn], "a churn phase needs a leave"),
         (&["--preset", "raw", churn], "a churn phase needs a leave"),

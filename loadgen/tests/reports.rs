@@ -92,6 +92,49 @@ fn other_scenarios_are_neither_merged_nor_compared_unless_that_is_meant() {
 }
 
 #[test]
+fn no_command_writes_one_file_twice_or_over_what_it_reads() {
+    let folder = scratch();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (report, scenario, none) = (path("a.json"), path("s.toml"), path("none/page.html"));
+    std::fs::write(&scenario, "clients = 1\n").unwrap();
+    let (_server, url) = server::start(Options::default());
+    let outcome =
+        run(&url, &format!("clients = 2\nduration_s = 0.4\nwarmup_s = 0.1\n{LENIENT}"), &[]);
+    std::fs::write(&report, outcome.report.to_string()).unwrap();
+    let out = path("out");
+    let slo = "completeness=1";
+    for (args, code) in [
+        (&["run", "--json", &out, "--html", &out][..], 2),
+        (&["run", "--json", &out, "--csv", &out], 2),
+        (&["run", "--json", "-", "--html", "-"], 2),
+        (&["run", &scenario, "--json", &scenario], 2),
+        (&["search", "--target", &url, "--slo", slo, "--json", &out, "--html", &out], 2),
+        (&["curve", "--target", &url, "--rates", "5", "--json", &out, "--html", &out], 2),
+        (&["merge", &report, "--json", &report], 2),
+        (&["merge", &report, "--json", &out, "--html", &out], 2),
+        (&["compare", &report, &report, "--html", &report], 2),
+        (&["report", &report, "--html", &report], 2),
+        (&["run", "--html", &none], 1),
+        (&["search", "--target", &url, "--slo", slo, "--html", &none], 1),
+        (&["curve", "--target", &url, "--rates", "5", "--html", &none], 1),
+        (&["merge", &report, "--html", &none], 1),
+        (&["compare", &report, &report, "--html", &none], 1),
+        (&["report", &report, "--html", &none], 1),
+    ] {
+        let begun = std::time::Instant::now();
+        let output = tool(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?} {output:?}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let says = if code == 2 { "one file" } else { "cannot write" };
+        assert!(text.contains(says), "{args:?} {text}");
+        // A run would take its ten seconds first.
+        assert!(begun.elapsed().as_secs() < 9, "{args:?}");
+        assert!(!Path::new(&out).exists(), "{args:?}");
+    }
+    assert_eq!(text(Path::new(&report)), outcome.report.to_string());
+}
+
+#[test]
 fn repetitions_give_each_figure_a_median_and_a_spread_and_decide_a_comparison() {
     let (server, url) = server::start(Options::default());
     let scenario =

@@ -64,6 +64,22 @@ fn a_search_ends_between_a_rate_that_is_met_and_one_that_is_not() {
 }
 
 #[test]
+fn a_search_at_a_dead_port_ends_with_its_first_run_as_that_would() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let (output, folder) = tool("search", &url, SHORT, &["--slo", "completeness=1"]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert_eq!(json(&folder)["points"].as_array().unwrap().len(), 1, "{text}");
+    assert_eq!(json(&folder)["found"]["limit"], "any_rate", "{text}");
+    assert!(text.contains("VOID        clients_missing"), "{text}");
+    let (output, folder) = tool("curve", &url, SHORT, &["--rates", "10,20,30"]);
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert_eq!(json(&folder)["points"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_curve_has_every_rate_at_each_target_of_its_own() {
     let (one, url) = server::start(Options::default());
     let (other, other_url) = server::start(Options::default());

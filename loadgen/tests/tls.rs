@@ -61,6 +61,20 @@ fn a_certificate_of_an_unknown_authority_is_named() {
 }
 
 #[test]
+fn an_authority_that_is_its_own_server_is_named_and_told_what_to_do() {
+    let (_server, url) = server::start(Options::default());
+    let unconstrained = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let (secure, ca) = tls::start_as(&url, unconstrained);
+    let scenario = "clients = 3\nduration_s = 2.0\n";
+    let outcome = run(&secure, scenario, &["--ca", ca.to_str().unwrap()]);
+    let text = &outcome.summary;
+    assert_eq!(outcome.code, 3, "{text}");
+    assert!(text.contains("the certificate of the server is an authority's (CA:TRUE)"), "{text}");
+    assert!(text.contains("hint        make the server a certificate of its own"), "{text}");
+    assert!(!text.contains("--ca FILE trusts"), "{text}");
+}
+
+#[test]
 fn a_server_that_speaks_no_tls_is_named() {
     let (_server, url) = server::start(Options::default());
     let (_, ca) = tls::start(&url);

@@ -43,7 +43,7 @@ pub(super) fn run(lab: &Lab) -> anyhow::Result<Part> {
                     ("cpu_us_per_delivery", report.server.cpu_us_per_delivery),
                     ("deliveries_per_s", Some(report.deliveries_per_s)),
                     ("p50_us", Some(report.latency_us.p50)),
-                    ("completeness", Some(report.completeness)),
+                    ("completeness", report.completeness),
                 ],
             ));
         }

@@ -17,7 +17,7 @@ enum Part {
 }
 
 impl Form {
-    /// A packet in which [`TEXT`] and [`ID`] stand.
+    /// A packet in which the marks `TEXT` and `ID` of this module stand.
     #[must_use]
     pub fn of(packet: &str) -> Self {
         let mut parts = Vec::new();

@@ -66,7 +66,7 @@ impl Dialect {
     }
 
     fn rooms(events: Events) -> Self {
-        Self::Rooms(Box::new(Rooms { events }))
+        Self::Rooms(Box::new(Rooms::new(events)))
     }
 
     /// The member of CONNECT's payload that holds a user's token.
@@ -93,6 +93,26 @@ impl Dialect {
             Self::Rooms(rooms) => rooms.events.leave.is_some(),
             Self::Raw => false,
             Self::Broker(broker) => broker.has_leave(),
+        }
+    }
+
+    /// Whether a text is all there is in its string, where members receive it.
+    #[inline]
+    #[must_use]
+    pub fn has_text_alone(&self) -> bool {
+        match self {
+            Self::Chat | Self::Broker(_) => true,
+            Self::Rooms(rooms) => rooms.has_text_alone,
+            Self::Raw => false,
+        }
+    }
+
+    /// Whether members are sure to be told who is in their room.
+    #[must_use]
+    pub fn has_rosters(&self) -> bool {
+        match self {
+            Self::Rooms(rooms) => rooms.events.roster.is_some(),
+            Self::Chat | Self::Raw | Self::Broker(_) => false,
         }
     }
 

@@ -10,9 +10,16 @@ use super::form::TEXT;
 
 pub struct Rooms {
     pub events: Events,
+    pub has_text_alone: bool,
 }
 
 impl Rooms {
+    #[must_use]
+    pub fn new(events: Events) -> Self {
+        let has_text_alone = events.message.has_text_alone() && events.heard.has_text_alone();
+        Self { events, has_text_alone }
+    }
+
     pub(super) fn join(&self, ask: &Ask<'_>) -> String {
         format!("42{}{}", ask.id, self.events.join.data(&values(ask)))
     }

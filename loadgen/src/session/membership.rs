@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use super::turn::Turn;
 use crate::ledger::{Ledger, Seen};
 use crate::order::Place;
+use crate::samples::Metric;
 use crate::shared::Shared;
 use crate::stamp::Stamp;
-use crate::stats::Counters;
+use crate::stats::{Counters, Stats};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -34,15 +35,21 @@ pub struct Membership {
     roster: Option<(Vec<u8>, u64)>,
     /// Users online by the last roster, and when that number last changed.
     online: Option<(u32, u64)>,
+    /// Its view was wrong at rest, and is counted.
+    is_unconverged: bool,
+    /// The view whose convergence is counted: when it last changed, and when the room did.
+    converged: Option<(u64, u64)>,
 }
 
 /// What a member knows of who is in the room.
 pub struct View {
     pub is_right: bool,
+    /// A roster that could be read has come.
+    is_known: bool,
     /// When the view last changed.
-    pub changed_ns: u64,
+    changed_ns: u64,
     /// When the room last changed, or the member entered it.
-    pub room_changed_ns: u64,
+    room_changed_ns: u64,
 }
 
 impl Membership {
@@ -58,6 +65,8 @@ impl Membership {
             mute,
             roster: None,
             online: None,
+            is_unconverged: false,
+            converged: None,
         }
     }
 
@@ -135,6 +144,8 @@ impl Membership {
         self.stage = Stage::Out;
         self.online = None;
         self.roster = None;
+        self.is_unconverged = false;
+        self.converged = None;
     }
 
     /// Those whose messages it is owed.
@@ -216,14 +227,30 @@ impl Membership {
         let room = &shared.rooms[usize::from(self.room)];
         let Some((online, changed_ns)) = self.online else {
             let has_rosters = shared.has_rosters.load(Ordering::Relaxed);
-            let wrong = View { is_right: false, changed_ns: 0, room_changed_ns: 0 };
+            let wrong =
+                View { is_right: false, is_known: false, changed_ns: 0, room_changed_ns: 0 };
             return has_rosters.then_some(wrong);
         };
         Some(View {
             is_right: online == room.online.load(Ordering::Acquire),
+            is_known: true,
             changed_ns,
             // A further session of a user who is present changes only its own view.
             room_changed_ns: room.changed_ns.load(Ordering::Acquire).max(self.entered_ns),
         })
+    }
+
+    /// Counts a view at rest. One that is as it was at the rest before is counted already.
+    pub fn count(&mut self, view: &View, stats: &mut Stats) {
+        let at = (view.changed_ns, view.room_changed_ns);
+        if view.is_right && self.converged.replace(at) != Some(at) {
+            let waited_ns = view.changed_ns.saturating_sub(view.room_changed_ns);
+            stats.samples.record_ns(Metric::Convergence, waited_ns);
+        }
+        if !view.is_right && !self.is_unconverged {
+            self.is_unconverged = true;
+            stats.counters.unconverged += 1;
+            stats.counters.without_roster += u64::from(!view.is_known);
+        }
     }
 }

@@ -10,6 +10,7 @@ mod websocket;
 
 use std::sync::atomic::Ordering;
 
+use crate::body;
 use crate::dialect::{Ask, Dialect, Form};
 use crate::ended::Ended;
 use crate::frame;
@@ -19,8 +20,9 @@ use crate::publisher::Publisher;
 use crate::samples::Metric;
 use crate::scenario::{Completion, Mode, Protocol};
 use crate::shared::Shared;
+use crate::stats::Stats;
 
-use membership::{Membership, Stage, View};
+use membership::{Membership, Stage};
 use requests::{Asked, Pending, Requests};
 use text::{number_after, text_after};
 
@@ -93,6 +95,7 @@ pub struct Session {
     form: Form,
     /// Events file: the name of the event that was found to be a message.
     heard: Vec<u8>,
+    heard_count: u32,
     memberships: Vec<Membership>,
     requests: Requests,
     mask: u32,
@@ -134,6 +137,7 @@ impl Session {
             member: String::new(),
             form: Form::default(),
             heard: Vec::new(),
+            heard_count: 0,
             memberships,
             requests: match shared.dialect {
                 // 1 is the number of a greeting.
@@ -159,13 +163,17 @@ impl Session {
     #[inline]
     fn delivery(&mut self, turn: &mut Turn<'_>, payload: &[u8]) {
         let local = &mut *turn.local;
-        let Some(stamp) = local.locator.find(payload) else {
-            local.stats.counters.foreign += 1;
+        let Some((at, stamp)) = local.locator.find(payload) else {
+            local.count_illegible(payload);
             return;
         };
         let counters = &mut local.stats.counters;
         if stamp.run != turn.shared.run {
             counters.foreign += 1;
+            return;
+        }
+        if !body::is_intact(payload, at, &stamp, turn.shared.dialect.has_text_alone()) {
+            counters.corrupted += 1;
             return;
         }
         let Some(membership) = self.memberships.iter_mut().find(|m| m.room == stamp.room) else {
@@ -342,10 +350,19 @@ impl Session {
         self.memberships.iter().map(|membership| membership.owed(shared)).sum()
     }
 
-    /// What each membership knows of who is in the room; empty where the server sends no rosters.
-    pub fn views(&mut self, shared: &Shared) -> impl Iterator<Item = View> {
+    /// In how many of its rooms it has a wrong view of who is there; 0 where the server sends no rosters.
+    /// At rest `stats` has them counted.
+    pub fn wrong_views(&mut self, shared: &Shared, mut stats: Option<&mut Stats>) -> u64 {
         self.read_rosters(shared);
-        self.memberships.iter().filter_map(|membership| membership.view(shared))
+        let mut wrong = 0;
+        for membership in &mut self.memberships {
+            let Some(view) = membership.view(shared) else { continue };
+            wrong += u64::from(!view.is_right);
+            if let Some(stats) = &mut stats {
+                membership.count(&view, stats);
+            }
+        }
+        wrong
     }
 
     /// The run is over.

@@ -13,6 +13,9 @@ use crate::ended::Ended;
 use crate::shared::Shared;
 use crate::stamp::MAGIC;
 
+/// One in so many messages of each client is compared with the whole of `heard`, the first one among them.
+const HEARD_EVERY: u32 = 16;
+
 impl Session {
     #[cold]
     pub(super) fn packet(&mut self, turn: &mut Turn<'_>, payload: &[u8]) -> Result<(), Ended> {
@@ -75,17 +78,22 @@ impl Session {
         }
     }
 
-    /// An event of a server whose names a file gives. The first message that a client receives is compared
-    /// with the whole template; of those that follow, which may be very many, only the name.
+    /// An event of a server whose names a file gives. Now and then a message is compared with the whole template:
+    /// of the others, which may be very many, only the name.
     fn named_event(&mut self, turn: &mut Turn<'_>, rooms: &Rooms, event: &[u8]) {
         if memmem::find(event, MAGIC).is_some() {
             let name = name_of(event).unwrap_or_default();
-            if self.heard.is_empty() || name.as_bytes() != self.heard {
-                let stamp = turn.local.locator.find(event);
-                let Some(stamp) = stamp.filter(|stamp| stamp.run == turn.shared.run) else {
-                    turn.local.stats.counters.foreign += 1;
+            let is_due = self.heard_count.is_multiple_of(HEARD_EVERY);
+            self.heard_count = self.heard_count.wrapping_add(1);
+            if is_due || name.as_bytes() != self.heard {
+                let Some((_, stamp)) = turn.local.locator.find(event) else {
+                    turn.local.count_illegible(event);
                     return;
                 };
+                if stamp.run != turn.shared.run {
+                    turn.local.stats.counters.foreign += 1;
+                    return;
+                }
                 let rooms_of_run = turn.shared.room_numbers.len();
                 let room = Some(stamp.room).filter(|room| usize::from(*room) < rooms_of_run);
                 let room = room.map(|room| turn.shared.room_name(room)).unwrap_or_default();

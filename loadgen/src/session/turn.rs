@@ -16,6 +16,17 @@ pub struct Local {
     pub opened: Vec<u8>,
 }
 
+impl Local {
+    /// A message without a stamp that can be read: of others, or one of ours that came altered.
+    #[cold]
+    pub fn count_illegible(&mut self, payload: &[u8]) {
+        let is_ours = self.locator.has_mark(payload);
+        let counters = &mut self.stats.counters;
+        counters.corrupted += u64::from(is_ours);
+        counters.foreign += u64::from(!is_ours);
+    }
+}
+
 /// Monotonic nanoseconds, both ends included.
 #[derive(Clone, Copy)]
 pub struct Span {

@@ -21,6 +21,8 @@ pub enum Fault {
     Duplicate(u32),
     /// Every so many deliveries one changes places with the next.
     Swap(u32),
+    /// Every so many deliveries one has another text: cut, with another byte, or with one more, in turns.
+    Alter(u32),
     /// Everything takes this much longer.
     Delay(Duration),
     /// Once, after so many deliveries, nothing moves for this long.
@@ -109,6 +111,9 @@ fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault, wire: &Wire) {
             Fault::Duplicate(every) if seen.is_multiple_of(every) => {
                 pass(frame.clone()) && pass(frame)
             }
+            Fault::Alter(every) if seen.is_multiple_of(every) => {
+                pass(altered(&frame, seen / every))
+            }
             Fault::Swap(every) if seen.is_multiple_of(every) => {
                 held = Some(frame);
                 true
@@ -125,6 +130,23 @@ fn spoil(mut from: TcpStream, mut to: TcpStream, fault: Fault, wire: &Wire) {
             _ => pass(frame) && held.take().is_none_or(pass),
         };
     }
+}
+
+/// The frame with another text.
+fn altered(frame: &[u8], turn: u32) -> Vec<u8> {
+    let Head::Frame { header, .. } = frame::head(frame) else { return frame.to_vec() };
+    let mut payload = frame[header..].to_vec();
+    let text = payload.windows(4).position(|window| window == b"~TL:").unwrap_or(0);
+    let end = payload[text..].iter().position(|byte| *byte == b'"').map(|len| text + len);
+    let end = end.unwrap_or(payload.len());
+    match turn % 3 {
+        0 => drop(payload.drain(end - 7..end)),
+        1 => payload[end - 1] = b'!',
+        _ => payload.insert(end, b'!'),
+    }
+    let mut altered = Vec::new();
+    frame::put_unmasked(&mut altered, frame::TEXT, &payload);
+    altered
 }
 
 /// One frame of the server, header included.
