@@ -3,6 +3,13 @@
 
 use crate::report::Report;
 use crate::scenario::Mode;
+use crate::slo::Slo;
+
+/// Holds a report against the service levels of its scenario.
+pub fn judge(report: &mut Report) {
+    let outcome = |slo: &Slo| slo.judge(figure(report, slo.metric()));
+    report.slo = report.scenario.slo.iter().map(outcome).collect();
+}
 
 /// A figure to be held against a bound.
 ///
@@ -95,7 +102,6 @@ mod tests {
     use super::*;
     use crate::figures;
     use crate::samples::{Metric, Samples};
-    use crate::slo::Slo;
 
     /// Counts of what happened: 0 is what it says.
     const COUNTS: [&str; 20] = [

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::evidence;
 use crate::report::{Report, SCHEMA, Second};
 use crate::samples::{METRICS, Samples};
 use crate::scenario::{NOT_OF_THE_LOAD, OF_ONE_PART, differences};
@@ -163,7 +164,7 @@ pub fn add_up(reports: &[Report], name: &str) -> anyhow::Result<Report> {
     merged.set_samples(&samples);
     merged.set_completeness();
     merged.void = !merged.void_reasons.is_empty();
-    merged.judge();
+    evidence::judge(&mut merged);
     Ok(merged)
 }
 

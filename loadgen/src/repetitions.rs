@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 
+use crate::evidence;
 use crate::figures;
 use crate::merge::add_up;
 use crate::report::{Repetition, Report, Server, Spread};
@@ -57,7 +58,7 @@ pub fn pool(mut reports: Vec<Report>) -> anyhow::Result<Report> {
             void_reasons: report.void_reasons.clone(),
         })
         .collect();
-    whole.judge();
+    evidence::judge(&mut whole);
     Ok(whole)
 }
 

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock_check::ClockOffset;
-use crate::evidence;
 use crate::order::Mismatch;
 use crate::samples::{METRICS, Metric, Samples, Sparse, sparse};
 use crate::scenario::{Protocol, Scenario};
-use crate::slo::{Outcome, Slo};
+use crate::slo::Outcome;
 use crate::stats::Counters;
 
 pub const SCHEMA: &str = "throng-loadgen/1";
@@ -217,12 +216,6 @@ impl Report {
     pub fn set_completeness(&mut self) {
         let Counters { delivered, expected, .. } = self.counters;
         self.completeness = (expected > 0).then(|| delivered as f64 / expected as f64);
-    }
-
-    /// Holds the numbers against the scenario's service levels.
-    pub fn judge(&mut self) {
-        let judge = |slo: &Slo| slo.judge(evidence::figure(self, slo.metric()));
-        self.slo = self.scenario.slo.iter().map(judge).collect();
     }
 
     /// Acks that were asked for and never came, or came after the run.

@@ -25,7 +25,7 @@ use crate::shared::{Shared, Stage};
 use crate::stats::{Counters, Interval, ThreadResult};
 use crate::target::Target;
 use crate::tls::Trust;
-use crate::{ceiling, clock_check, prerequisites, rest, slope, thread, users, verdict};
+use crate::{ceiling, clock_check, evidence, prerequisites, rest, slope, thread, users, verdict};
 
 /// Why a run ends before its first message.
 const NOBODY_JOINED: &str = "no client could join";
@@ -254,7 +254,7 @@ pub fn run(scenario: Scenario, options: &Options) -> anyhow::Result<Report> {
     report.scenario = shared.scenario.clone();
     report.void_reasons = verdict::void_reasons(&report);
     report.void = !report.void_reasons.is_empty();
-    report.judge();
+    evidence::judge(&mut report);
     Ok(report)
 }
 

@@ -61,7 +61,7 @@ fn a_certificate_of_an_unknown_authority_is_named() {
 }
 
 #[test]
-fn an_authority_that_is_its_own_server_is_named_and_told_what_to_do() {
+fn an_authority_that_is_its_own_server_is_named_with_what_to_do() {
     let (_server, url) = server::start(Options::default());
     let unconstrained = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let (secure, ca) = tls::start_as(&url, unconstrained);

@@ -201,7 +201,8 @@ fn is_sound(results: &Results) -> bool {
     let mut is_sound = true;
     for entry in &results.entries {
         is_sound &= entry.failures.is_empty();
-        let complete = |run: &Run| run.figures.get("completeness").is_none_or(|share| *share == 1.0);
+        let complete =
+            |run: &Run| run.figures.get("completeness").is_none_or(|share| *share == 1.0);
         let agrees = |run: &Run| run.counts_agree != Some(false);
         if entry.server == "throng" && !entry.runs.iter().all(|run| complete(run) && agrees(run)) {
             eprintln!("throng did not deliver everything in {}", entry.cell);

@@ -107,7 +107,7 @@ impl Dialect {
         }
     }
 
-    /// Whether members are sure to be told who is in their room.
+    /// Whether members are sure to receive who is in their room.
     #[must_use]
     pub fn has_rosters(&self) -> bool {
         match self {
