@@ -26,6 +26,9 @@ pub enum Need {
     NodeCommand,
     /// Permission to kill the target, which is one node, and start it again.
     Restart,
+    /// Users that nobody has used before: the case is about accounts or files, about what a user has done, or about client
+    /// ids, which a user may use once.
+    NewUsers,
     /// A target that nobody else uses: the case runs when no other does.
     Rest,
     /// Permission to abuse the target.
@@ -40,13 +43,17 @@ pub enum Need {
 
 pub const NOTHING: &[Need] = &[];
 pub const CHAT: &[Need] = &[Need::Chat];
+pub const CHAT_OF_NEW_USERS: &[Need] = &[Need::Chat, Need::NewUsers];
 pub const ECHO: &[Need] = &[Need::Echo];
 pub const APPLICATION: &[Need] = &[Need::Application];
 pub const UPGRADE: &[Need] = &[Need::Upgrade];
 pub const UPGRADE_AND_CHAT: &[Need] = &[Need::Upgrade, Need::Chat];
 pub const NODES: &[Need] = &[Need::Chat, Need::Nodes];
 pub const NODE_COMMAND: &[Need] = &[Need::Chat, Need::Nodes, Need::NodeCommand];
+pub const NODE_COMMAND_OF_NEW_USERS: &[Need] =
+    &[Need::Chat, Need::Nodes, Need::NodeCommand, Need::NewUsers];
 pub const RESTART: &[Need] = &[Need::Chat, Need::Restart];
+pub const RESTART_OF_NEW_USERS: &[Need] = &[Need::Chat, Need::Restart, Need::NewUsers];
 pub const REST: &[Need] = &[Need::Chat, Need::Rest];
 pub const ABUSE: &[Need] = &[Need::Chat, Need::Abuse];
 pub const EVENTS: &[Need] = &[Need::Events];
@@ -168,7 +175,8 @@ impl Capabilities {
             Need::Application if !self.chat && !self.echo => {
                 Some("the target answers none of the events that the harness knows".to_owned())
             }
-            Need::Upgrade | Need::Chat | Need::Echo | Need::Application | Need::Rest => None,
+            Need::Upgrade | Need::Chat | Need::Echo | Need::Application => None,
+            Need::NewUsers | Need::Rest => None,
             // Depends on the command line: see `Run::lacks`.
             Need::Nodes | Need::NodeCommand | Need::Restart | Need::Abuse => None,
             Need::Events | Need::Leave | Need::Roster => None,

@@ -169,6 +169,10 @@ pub struct RunArgs {
     /// them
     #[arg(long, value_name = "SECONDS", default_value_t = 7.0, value_parser = parse_soak)]
     pub soak: f64,
+    /// How long the target waits for the CONNECT of Socket.IO, in seconds (LIM-6); up to 10 without --slow [default: not
+    /// known, and with --slow 45]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub connect_timeout: Option<f64>,
     /// Bound of the answers of a server at rest besides one second each, such as p99=200ms; may be
     /// repeated
     #[arg(long, value_name = "QUANTILE=TIME", value_parser = Slo::parse)]

@@ -1,15 +1,17 @@
 //! What a running case works with.
 
+mod received;
+mod rooms;
+mod users;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use throng_codec::engine::Protocol;
-use throng_spec::Profile;
 
-use crate::capabilities::Capabilities;
+use crate::capabilities::{Capabilities, Need};
 use crate::client::ClientError;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
@@ -24,18 +26,12 @@ use crate::client::target::Target;
 use crate::client::transcript::{Log, Transcript};
 use crate::client::websocket::RawSocket;
 use crate::combo::Combo;
-use crate::credentials::Credentials;
-use crate::invariants::{self, Known, Received, Violation};
 use crate::outcome::{Outcome, Stop, fail};
 use crate::profile::is_judged;
 use crate::run::Run;
-use crate::shapes;
 
 /// How long nothing must arrive before a case concludes that nothing will.
 pub const QUIET: Duration = Duration::from_millis(200);
-
-/// A case that has the rooms of the target for longer hangs.
-const ROOMS_WAIT_MAX: Duration = Duration::from_secs(1_200);
 
 pub struct Context {
     pub run: Arc<Run>,
@@ -45,8 +41,8 @@ pub struct Context {
     /// The node that the case uses, unless it is about several.
     node: usize,
     steps: Arc<Mutex<Vec<String>>>,
-    /// The case is about accounts, or about what a user has done before: it gets users of its own.
-    needs_fresh_users: bool,
+    /// The users of the case are new.
+    needs_new_users: bool,
     /// The case is about changes of avatars.
     changes_avatars: bool,
     /// The case has killed or started a node.
@@ -88,15 +84,10 @@ impl Drop for Context {
 }
 
 impl Context {
-    /// For a case, with its clauses.
-    pub fn of_case(run: Arc<Run>, combo: Combo, clauses: &[&str]) -> Context {
-        // Numbers that depend on what a user has read, accounts and files, and client ids that a user may use once.
-        const OF_USERS: [&str; 6] = ["UNR-", "REST-1", "REST-2", "REST-3", "REST-5", "CHAT-9"];
-        let is_of_users = |clause: &&str| {
-            *clause != "CHAT-9" && OF_USERS.iter().any(|prefix| clause.starts_with(prefix))
-        };
+    /// For a case with these needs and clauses.
+    pub fn of_case(run: Arc<Run>, combo: Combo, needs: &[Need], clauses: &[&str]) -> Context {
         let mut context = Context::new(run, combo);
-        context.needs_fresh_users = clauses.iter().any(is_of_users);
+        context.needs_new_users = needs.contains(&Need::NewUsers);
         context.changes_avatars = clauses.contains(&"REST-58");
         context
     }
@@ -112,7 +103,7 @@ impl Context {
             log,
             node,
             steps: Arc::default(),
-            needs_fresh_users: false,
+            needs_new_users: false,
             changes_avatars: false,
             has_commanded: AtomicBool::new(false),
             sessions: Mutex::default(),
@@ -236,16 +227,6 @@ impl Context {
         Ok(self.connected_websocket_with(&self.token_query()?)?)
     }
 
-    /// What a handshake adds to its query to name a user, where the target has users.
-    pub fn token_query(&self) -> Result<String, Stop> {
-        Ok(self.new_token()?.map_or_else(String::new, |token| format!("&api_token={token}")))
-    }
-
-    /// The token of a new user, where the target has users.
-    fn new_token(&self) -> Result<Option<String>, Stop> {
-        self.capabilities().chat.then(|| Ok(self.user()?.token)).transpose()
-    }
-
     fn connected_websocket_with(&self, more: &str) -> Result<(RawSocket, Open), ClientError> {
         let (mut socket, open) = self.bare_websocket_with(more)?;
         if self.combo.protocol == Protocol::Eio4 {
@@ -253,28 +234,6 @@ impl Context {
             self.text_until(&mut socket, |text| text.starts_with("40"))?;
         }
         Ok((socket, open))
-    }
-
-    /// What a handshake by hand has of a token: more of its query, and the value of a header.
-    fn raw_credentials(&self) -> Result<(String, Option<String>), ClientError> {
-        Ok(match self.credentials()? {
-            Some((credentials, token)) => {
-                let bearer = credentials.are_in_header().then(|| format!("Bearer {token}"));
-                (credentials.query(&token), bearer)
-            }
-            None => (String::new(), None),
-        })
-    }
-
-    /// A CONNECT by hand, as text of an Engine.IO message.
-    pub fn connect_text(&self) -> Result<String, ClientError> {
-        let auth = self.raw_auth()?;
-        Ok(format!("0{}", auth.map_or_else(String::new, |auth| auth.to_string())))
-    }
-
-    /// The payload of a CONNECT by hand.
-    fn raw_auth(&self) -> Result<Option<Value>, ClientError> {
-        Ok(self.credentials()?.and_then(|(credentials, token)| credentials.auth(&token)))
     }
 
     /// Reads text frames, answering pings, until `wanted` accepts one.
@@ -354,121 +313,6 @@ impl Context {
         Rest { target: self.run.nodes[node].clone(), log: self.transcript.log(&label) }
     }
 
-    /// A user that no other case has; where the target limits registrations, perhaps one that another had.
-    pub fn user(&self) -> Result<User, Stop> {
-        if self.run.limits_users()
-            && !self.needs_fresh_users
-            && let Some(user) = self.run.user_pool.lend()
-        {
-            self.log.note(format!("uses user {} again", user.id));
-            self.borrowed().users.push(user.clone());
-            return Ok(user);
-        }
-        let user = self.register()?;
-        self.borrowed().users.push(user.clone());
-        Ok(user)
-    }
-
-    fn register(&self) -> Result<User, Stop> {
-        if let Some(credentials) = &self.run.credentials {
-            return self.given_user(credentials);
-        }
-        self.user_named(&self.run.fresh_email())
-    }
-
-    /// A user that the case does not have yet, of those that are given.
-    fn given_user(&self, credentials: &Credentials) -> Result<User, Stop> {
-        if self.needs_fresh_users && credentials.are_listed() {
-            return Err(Stop::Skip(
-                "needs users of its own, and the same are given again and again".to_owned(),
-            ));
-        }
-        let number = self.borrowed().users.len();
-        let token = credentials.of_user(number).map_err(Stop::Error)?;
-        let token = token.ok_or_else(|| {
-            Stop::Skip(format!("needs more users than the {number} that are given"))
-        })?;
-        let user = self.rest().user_of(&token).map_err(|why| Stop::Error(why.to_string()))?;
-        if self.borrowed().users.iter().any(|other| other.id == user.id) {
-            return Err(Stop::Skip("two of the given tokens are of the same user".to_owned()));
-        }
-        self.run.note_user(&user);
-        Ok(user)
-    }
-
-    /// A token for a session of upstream's profile, with what says where it goes.
-    fn credentials(&self) -> Result<Option<(&Credentials, String)>, ClientError> {
-        match &self.run.credentials {
-            Some(credentials) if self.run.profile == Profile::Upstream => {
-                let token = credentials.next().map_err(ClientError::Withheld)?;
-                Ok(Some((credentials, token)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// The same client, with a token where upstream's profile has one to give.
-    fn with_credentials(&self, options: Options) -> Result<Options, ClientError> {
-        Ok(match self.credentials()? {
-            Some((credentials, token)) => credentials.options(&token, options),
-            None => options,
-        })
-    }
-
-    /// A new user with this e-mail.
-    pub fn user_named(&self, email: &str) -> Result<User, Stop> {
-        let paused = self.transcript.paused();
-        let user = self.rest().register(email);
-        let user = user.map_err(|why| Stop::Error(format!("cannot register: {why}")))?;
-        if self.transcript.paused() > paused {
-            self.run.note_limit_of_users();
-        }
-        self.run.note_user(&user);
-        Ok(user)
-    }
-
-    /// What holds for everything that the sessions of the case received.
-    ///
-    /// # Errors
-    /// The first violation.
-    pub fn check_received(&self) -> Result<(), Violation> {
-        let users = self.run.users();
-        for answered in self.transcript.take_answered() {
-            self.judged(shapes::check_answer(&answered))?;
-            invariants::check_account(&answered, &users, !self.changes_avatars)?;
-        }
-        let mut sockets = self.sockets.lock().expect("no thread panics while it adds a session");
-        for shared in sockets.drain(..) {
-            self.judged(shapes::check_packets(&shared.state(), shared.options.protocol))?;
-        }
-        let mut sessions = self.sessions.lock().expect("no thread panics while it adds a session");
-        for (.., shared) in sessions.iter() {
-            let state = shared.state();
-            shapes::check_packets(&state, shared.options.protocol)?;
-            state.events.iter().try_for_each(shapes::check_event)?;
-            state.acks.iter().try_for_each(|(_, args, _)| shapes::check_ack(args))?;
-        }
-        let received: Vec<Received> = sessions
-            .drain(..)
-            .map(|(label, user, shared)| Received {
-                label,
-                user,
-                events: shared.state().events.clone(),
-            })
-            .collect();
-        let known = Known {
-            users: &users,
-            is_avatar_fixed: !self.changes_avatars,
-            is_version_unique: self.nodes() == 1 && !self.has_commanded.load(Ordering::Relaxed),
-        };
-        invariants::check(&received, &known)
-    }
-
-    /// What breaks a clause that the run does not judge is none.
-    fn judged(&self, found: Result<(), Violation>) -> Result<(), Violation> {
-        found.or_else(|broken| if self.judges(broken.clause) { Err(broken) } else { Ok(()) })
-    }
-
     fn borrowed(&self) -> MutexGuard<'_, Borrowed> {
         self.borrowed.lock().expect("no thread panics while it borrows")
     }
@@ -544,84 +388,9 @@ impl Context {
         Ok(Member::new(socket, events.clone(), self.wait()))
     }
 
-    /// The name of a room that no other case uses: digits, for servers whose rooms have numbers.
-    pub fn room_name(&self) -> String {
-        self.run.fresh_room().to_string()
-    }
-
     /// A text that no other case uses.
     pub fn fresh_text(&self) -> String {
         format!("text {}", self.run.fresh_room())
-    }
-
-    /// A room that no other case uses.
-    pub fn room(&self) -> Result<u64, Stop> {
-        if self.capabilities().rooms_on_demand {
-            return Ok(self.run.fresh_room());
-        }
-        let pool = &self.run.room_pool;
-        if pool.is_empty() {
-            return Err(Stop::Skip("the target creates no rooms, and has none".to_owned()));
-        }
-        let is_first = self.borrowed().rooms.is_none();
-        if is_first {
-            // Other cases have the rooms first: that is not this one's time.
-            const LOOK: Duration = Duration::from_millis(200);
-            let begun = Instant::now();
-            while !pool.lend(LOOK) {
-                if begun.elapsed() > ROOMS_WAIT_MAX {
-                    return Err(Stop::Error(
-                        "another case does not give the rooms back".to_owned(),
-                    ));
-                }
-                self.transcript.note_pause(LOOK);
-            }
-            self.borrowed().rooms = Some(0);
-            let reader = self.run.reader(|| self.register())?;
-            let listed = self.empty_rooms(&reader.token)?;
-            let seq = |room: &Value| Some((room["id"].as_u64()?, room["seq"].as_u64()?));
-            self.borrowed().bases = listed.iter().filter_map(seq).collect();
-        }
-        let mut borrowed = self.borrowed();
-        let used = borrowed.rooms.get_or_insert(0);
-        let rooms = &self.capabilities().rooms;
-        let room = rooms.get(*used).copied().ok_or_else(|| {
-            let count = rooms.len();
-            Stop::Skip(format!("needs more rooms than the {count} that the target has"))
-        });
-        *used += 1;
-        room
-    }
-
-    /// The rooms of the target, once nobody is in them any more and nothing is stored any more: a session whose poll was cut
-    /// stays until its heartbeat fails, and messages may wait for their commit. A target that is in use has others
-    /// in its rooms, and is taken as it is.
-    fn empty_rooms(&self, token: &str) -> Result<Vec<Value>, ClientError> {
-        const LOOK: Duration = Duration::from_millis(50);
-        const SLACK: Duration = Duration::from_secs(5);
-        let deadline = Instant::now() + self.capabilities().silence_bound() + SLACK;
-        let rooms = &self.capabilities().rooms;
-        let is_used = |room: &Value| {
-            room["id"].as_u64().is_some_and(|id| rooms.contains(&id)) && room["online"] != 0
-        };
-        let seqs = |listed: &[Value]| -> Vec<Value> {
-            listed.iter().map(|room| room["seq"].clone()).collect()
-        };
-        let mut before = Vec::new();
-        loop {
-            let listed = self.rest().rooms(token)?;
-            let is_at_rest = seqs(&listed) == before && !listed.iter().any(is_used);
-            if is_at_rest || Instant::now() >= deadline {
-                return Ok(listed);
-            }
-            before = seqs(&listed);
-            self.log.pause(LOOK, "the rooms are not at rest yet");
-        }
-    }
-
-    /// The seq of the last message that was in a room of the case before it.
-    pub fn base(&self, room: u64) -> u64 {
-        self.borrowed().bases.get(&room).copied().unwrap_or(0)
     }
 
     /// Skips a case that would take longer than 10 s, unless `--slow` was given.

@@ -1,15 +1,16 @@
 //! What holds for everything that the sessions of a case received, whatever the case is about: each
-//! field of each event, compared with what the users registered and with what the other sessions received.
+//! field of each event, compared with what the users registered and with what the other sessions received. Which fields an
+//! event has, and of which types, is for the schemas: see [`shapes`](crate::shapes).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::chat::roster_ids;
 use crate::client::rest::User;
 use crate::client::state::Event;
 use crate::client::transcript::Answered;
-use crate::outcome::Stop;
+use crate::outcome::{Stop, shown};
 
 /// What one session received that the text does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +46,7 @@ pub struct Known<'a> {
     pub is_version_unique: bool,
 }
 
-const MESSAGE: [&str; 9] =
-    ["userid", "username", "src", "msg", "img", "roomid", "time", "id", "seq"];
-const META: [&str; 4] = ["room", "seq", "online", "version"];
-const ENTRY: [&str; 4] = ["id", "name", "avatar", "src"];
-const DELTA: [&str; 6] = ["room", "seq", "version", "online", "joined", "left"];
-
-/// Looks at everything that was received.
+/// Looks at everything that was received, each event of which fits its schema.
 ///
 /// # Errors
 /// The first violation.
@@ -133,25 +128,13 @@ impl Member<'_> {
             "message" => self.message(event, seen),
             "room" | "roomout" => self.roster(event, seen),
             "presence" => self.presence(event, seen),
-            "count" => self.count(event),
             _ => Ok(()),
         }
     }
 
     fn message(&mut self, event: &Event, seen: &mut Seen) -> Outcome {
-        let [message] = event.args.as_slice() else {
-            return self.violation("CHAT-38", "one argument of `message`", &args(event));
-        };
-        self.has_exactly("CHAT-38", message, &MESSAGE)?;
-        let strings = ["userid", "username", "src", "msg", "img", "time"];
-        if !strings.iter().all(|key| message[*key].is_string()) {
-            return self.violation("CHAT-38", &format!("strings in {strings:?}"), message);
-        }
-        let (Some(room), Some(id), Some(seq)) =
-            (message["roomid"].as_u64(), message["id"].as_u64(), message["seq"].as_u64())
-        else {
-            return self.violation("CHAT-49", "integers in roomid, id and seq", message);
-        };
+        let message = event.arg(0);
+        let [room, id, seq] = ["roomid", "id", "seq"].map(|key| number(&message[key]));
         let author = self.author(message)?;
         if let Some(user) = author.and_then(|author| self.known.users.get(&author)) {
             let is_known = message["username"] == user.name.as_str();
@@ -205,22 +188,17 @@ impl Member<'_> {
     }
 
     fn roster(&mut self, event: &Event, seen: &mut Seen) -> Outcome {
-        let [roster, meta] = event.args.as_slice() else {
-            return self.violation("PRES-10", "two arguments, roster and meta", &args(event));
-        };
-        self.has_exactly("PRES-10", meta, &META)?;
-        let Some(entries) = roster.as_object() else {
-            return self.violation("PRES-1", "a roster that is an object", roster);
-        };
+        let (roster, meta) = (event.arg(0), event.arg(1));
+        let entries = roster.as_object().into_iter().flatten();
         for (key, entry) in entries {
             self.entry(entry)?;
-            if entry["id"].as_u64().map(|id| id.to_string()).as_ref() != Some(key) {
+            if number(&entry["id"]).to_string() != *key {
                 return self.violation("PRES-1", "the user id in decimal as key", roster);
             }
         }
-        let (room, version) = self.place(meta, "PRES-10")?;
+        let (room, version) = self.place(meta);
         // The answer to a leave of one who got no rosters, or was no member, is empty (CHAT-35, PRES-43).
-        if entries.is_empty() && event.name == "roomout" {
+        if *roster == json!({}) && event.name == "roomout" {
             return self.version(room, version, None);
         }
         let users = roster_ids(roster);
@@ -232,26 +210,15 @@ impl Member<'_> {
     }
 
     fn presence(&mut self, event: &Event, seen: &mut Seen) -> Outcome {
-        let [change] = event.args.as_slice() else {
-            return self.violation("PRES-31", "one argument of `presence`", &args(event));
-        };
-        if change.get("joined").is_none() && change.get("left").is_none() {
-            self.has_exactly("PRES-40", change, &META)?;
-            let (room, version) = self.place(change, "PRES-40")?;
+        let change = event.arg(0);
+        let (room, version) = self.place(change);
+        let list = |key: &str| change[key].as_array().map(Vec::as_slice);
+        let (Some(joined), Some(left)) = (list("joined"), list("left")) else {
             return self.version(room, version, None);
-        }
-        self.has_exactly("PRES-31", change, &DELTA)?;
-        let (room, version) = self.place(change, "PRES-31")?;
-        let (Some(joined), Some(left)) = (change["joined"].as_array(), change["left"].as_array())
-        else {
-            return self.violation("PRES-31", "lists in joined and left", change);
         };
         joined.iter().try_for_each(|entry| self.entry(entry))?;
-        let joined: Vec<u64> = joined.iter().filter_map(|entry| entry["id"].as_u64()).collect();
-        let gone: Vec<u64> = left.iter().filter_map(Value::as_u64).collect();
-        if gone.len() != left.len() {
-            return self.violation("PRES-31", "integers in left", change);
-        }
+        let joined: Vec<u64> = joined.iter().map(|entry| number(&entry["id"])).collect();
+        let gone: Vec<u64> = left.iter().map(number).collect();
         let named: BTreeSet<u64> = joined.iter().chain(&gone).copied().collect();
         if named.len() != joined.len() + gone.len() {
             return self.violation("PRES-33", "each user once", change);
@@ -270,28 +237,8 @@ impl Member<'_> {
         self.agrees(room, version, users, seen)
     }
 
-    fn count(&self, event: &Event) -> Outcome {
-        let is_room = |key: &str| {
-            key.strip_prefix("room").is_some_and(|id| id.parse::<u64>().is_ok_and(|id| id > 0))
-        };
-        let fits = match event.args.as_slice() {
-            [Value::Object(counts)] => {
-                counts.iter().all(|(key, number)| is_room(key) && number.is_u64())
-            }
-            _ => false,
-        };
-        if fits {
-            return Ok(());
-        }
-        let expected = "one object of `room` and an id, with integers from 0";
-        self.violation("UNR-1", expected, &args(event))
-    }
-
     fn entry(&self, entry: &Value) -> Outcome {
-        self.has_exactly("PRES-2", entry, &ENTRY)?;
-        let Some(id) = entry["id"].as_u64() else {
-            return self.violation("PRES-2", "an integer as id", entry);
-        };
+        let id = number(&entry["id"]);
         let fits = match self.known.users.get(&id) {
             Some(user) => {
                 entry["name"] == user.name.as_str() && self.is_avatar_of(user, &entry["avatar"])
@@ -301,8 +248,9 @@ impl Member<'_> {
         if fits && entry["src"] == entry["avatar"] {
             return Ok(());
         }
-        let wanted = self.known.users.get(&id).map(|user| (&user.name, &user.avatar));
-        let expected = format!("name and avatar of user {id}, {wanted:?}, and src as avatar");
+        let wanted = self.known.users.get(&id).map(|user| [&user.name, &user.avatar]);
+        let expected =
+            format!("name and avatar of user {id}, {}, and src as avatar", shown(&wanted));
         self.violation("PRES-2", &expected, entry)
     }
 
@@ -311,16 +259,11 @@ impl Member<'_> {
     }
 
     /// Room and version of a meta.
-    fn place(&mut self, meta: &Value, clause: &'static str) -> Result<(u64, u64), Violation> {
-        let numbers = META.map(|key| meta[key].as_u64());
-        match numbers {
-            [Some(room), Some(seq), Some(_), Some(version)] => {
-                let known = self.roster_seqs.entry(room).or_insert(seq);
-                *known = seq.max(*known);
-                Ok((room, version))
-            }
-            _ => Err(self.broken(clause, &format!("integers in {META:?}"), meta)),
-        }
+    fn place(&mut self, meta: &Value) -> (u64, u64) {
+        let [room, seq, version] = ["room", "seq", "version"].map(|key| number(&meta[key]));
+        let known = self.roster_seqs.entry(room).or_insert(seq);
+        *known = seq.max(*known);
+        (room, version)
     }
 
     fn version(&mut self, room: u64, version: u64, users: Option<BTreeSet<u64>>) -> Outcome {
@@ -342,16 +285,6 @@ impl Member<'_> {
         self.violation("PRES-14", &expected, &format!("{users:?}").into())
     }
 
-    fn has_exactly(&self, clause: &'static str, value: &Value, keys: &[&str]) -> Outcome {
-        let fits = value.as_object().is_some_and(|map| {
-            map.len() == keys.len() && keys.iter().all(|k| map.contains_key(*k))
-        });
-        if fits {
-            return Ok(());
-        }
-        self.violation(clause, &format!("exactly the fields {keys:?}"), value)
-    }
-
     fn violation(&self, clause: &'static str, expected: &str, observed: &Value) -> Outcome {
         Err(self.broken(clause, expected, observed))
     }
@@ -362,6 +295,7 @@ impl Member<'_> {
     }
 }
 
-fn args(event: &Event) -> Value {
-    Value::Array(event.args.clone())
+/// A number that the schemas have found to be one.
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
 }

@@ -1,7 +1,6 @@
 //! What a case can report, and the checks that report it.
 
-use std::fmt;
-
+use serde::Serialize;
 use throng_codec::Malformed;
 
 use crate::client::ClientError;
@@ -46,8 +45,32 @@ pub fn require(holds: bool, expected: &str, observed: impl FnOnce() -> String) -
     if holds { Ok(()) } else { fail(expected, observed()) }
 }
 
-pub fn equal<T: PartialEq + fmt::Debug>(what: &str, observed: &T, expected: &T) -> Outcome {
-    require(observed == expected, &format!("{what} is {expected:?}"), || {
-        format!("{what} is {observed:?}")
+pub fn equal<T: PartialEq + Serialize>(what: &str, observed: &T, expected: &T) -> Outcome {
+    require(observed == expected, &format!("{what} is {}", shown(expected)), || {
+        format!("{what} is {}", shown(observed))
     })
+}
+
+/// A value as reports show it: as JSON.
+pub fn shown<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_is_shown_as_json() {
+        let Err(Stop::Fail { expected, observed }) =
+            equal("the name", &json!({ "n": [1, null] }), &json!("u\n"))
+        else {
+            panic!("they differ");
+        };
+        assert_eq!(expected, r#"the name is "u\n""#);
+        assert_eq!(observed, r#"the name is {"n":[1,null]}"#);
+        assert_eq!(shown(&None::<u64>), "null");
+    }
 }

@@ -42,9 +42,17 @@ pub fn probe(
         found.lacking.insert(capability.name(), why);
     };
     let combos = [E4W, E4P, E3W, E3P];
+    // All sessions have the same token: what is found must not depend on whose it is.
+    let given = match credentials.filter(|_| profile == Profile::Upstream) {
+        Some(credentials) => {
+            let token = credentials.of_user(0)?.ok_or("no token is given")?;
+            Some((credentials, token))
+        }
+        None => None,
+    };
     let sessions = thread::scope(|scope| {
-        let credentials = credentials.filter(|_| profile == Profile::Upstream);
-        let probe = |combo| scope.spawn(move || session(target, combo, credentials, log));
+        let given = given.as_ref();
+        let probe = |combo| scope.spawn(move || session(target, combo, given, log));
         let threads = combos.map(probe);
         threads.map(|thread| thread.join().expect("a probe does not panic"))
     });
@@ -122,13 +130,12 @@ pub fn probe(
 fn session(
     target: &Target,
     combo: Combo,
-    credentials: Option<&Credentials>,
+    given: Option<&(&Credentials, String)>,
     log: &Log,
 ) -> Result<(Open, bool), ClientError> {
     let mut options = options(combo);
-    if let Some(credentials) = credentials {
-        let token = credentials.next().map_err(ClientError::Withheld)?;
-        options = credentials.options(&token, options);
+    if let Some((credentials, token)) = given {
+        options = credentials.options(token, options);
     }
     let socket = Socket::connect(target, options, log)?;
     let open = socket.open();

@@ -53,6 +53,8 @@ pub struct Run {
     pub soak: Duration,
     /// What the answers of a target at rest must meet.
     pub slo: Vec<Slo>,
+    /// How long the target waits for CONNECT, if that is known.
+    pub connect_timeout: Option<Duration>,
     /// `None`: no node may be killed.
     pub node_switch: Option<NodeSwitch>,
     /// Time within which the other nodes must detect that a node died.
@@ -106,6 +108,7 @@ impl Run {
             slow: false,
             soak: Duration::from_secs(7),
             slo: Vec::new(),
+            connect_timeout: None,
             node_switch: None,
             lease: Duration::from_secs(12),
             scripts: None,

@@ -101,6 +101,13 @@ impl Instance {
         self.case.needs.iter().any(is_alone)
     }
 
+    /// Whether a filter names it: by its own name, by that of its case, or by a clause that the run judges.
+    fn fits(&self, filter: &str) -> bool {
+        glob(filter, &self.name())
+            || glob(filter, self.case.id)
+            || self.case.clauses_in(self.profile).any(|clause| glob(filter, clause))
+    }
+
     pub fn name(&self) -> String {
         match self.combo {
             Some(combo) => format!("{}[{combo}]", self.case.id),
@@ -144,14 +151,16 @@ impl Selection {
         found
     }
 
+    /// The filters that fit nothing of what the rest of the selection leaves.
+    pub fn unfit_filters(&self, cases: &[&'static Case]) -> Vec<&str> {
+        let all = Selection { filters: Vec::new(), shard: None, ..self.clone() };
+        let instances = all.instances(cases);
+        let is_unfit = |filter: &&str| !instances.iter().any(|instance| instance.fits(filter));
+        self.filters.iter().map(String::as_str).filter(is_unfit).collect()
+    }
+
     fn matches(&self, instance: &Instance) -> bool {
-        let name = instance.name();
-        self.filters.is_empty()
-            || self.filters.iter().any(|filter| {
-                glob(filter, &name)
-                    || glob(filter, instance.case.id)
-                    || instance.case.clauses_in(self.profile).any(|clause| glob(filter, clause))
-            })
+        self.filters.is_empty() || self.filters.iter().any(|filter| instance.fits(filter))
     }
 }
 
@@ -250,7 +259,7 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
         return report(&instance, known, outcome, start.elapsed(), Vec::new(), Vec::new());
     }
     let combo = instance.combo.or(capabilities.preferred()).unwrap_or(E4W);
-    let context = Context::of_case(run.clone(), combo, instance.case.clauses);
+    let context = Context::of_case(run.clone(), combo, instance.case.needs, instance.case.clauses);
     let (transcript, steps) = (context.transcript.clone(), context.steps());
     let (done, outcome) = mpsc::channel();
     let body = instance.case.run;

@@ -11,6 +11,7 @@ use throng_codec::socket as sio;
 use crate::client::state::{Event, State};
 use crate::client::transcript::Answered;
 use crate::invariants::Violation;
+use crate::outcome::shown;
 
 /// Names of Socket.IO's own events.
 pub const RESERVED_NAMES: [&str; 6] =
@@ -48,6 +49,23 @@ static SHAPES: LazyLock<BTreeMap<&'static str, Shape>> = LazyLock::new(|| {
     documents.iter().filter_map(shape).collect()
 });
 
+/// Parts of what the events say that have clauses of their own: the schema, where in it, the clause. The first that fits
+/// counts.
+const PARTS: [(&str, &str, &str); 12] = [
+    ("s2c.message", "/0/roomid", "CHAT-49"),
+    ("s2c.message", "/0/id", "CHAT-49"),
+    ("s2c.message", "/0/seq", "CHAT-49"),
+    ("s2c.room", "/0/", "PRES-2"),
+    ("s2c.room", "/0", "PRES-1"),
+    ("s2c.room", "/1", "PRES-10"),
+    ("s2c.room", "", "PRES-10"),
+    ("s2c.roomout", "/0/", "PRES-2"),
+    ("s2c.roomout", "/0", "PRES-1"),
+    ("s2c.roomout", "/1", "PRES-10"),
+    ("s2c.roomout", "", "PRES-10"),
+    ("s2c.presence_delta", "/0/joined/", "PRES-2"),
+];
+
 fn id(name: &str) -> String {
     format!("https://throng.invalid/schemas/{name}.json")
 }
@@ -59,8 +77,11 @@ fn id(name: &str) -> String {
 pub fn check(name: &str, value: &Value) -> Result<(), Violation> {
     let Some(shape) = SHAPES.get(name) else { return Ok(()) };
     let Some(objection) = shape.validator.iter_errors(value).next() else { return Ok(()) };
+    let at = objection.instance_path().to_string();
+    let is_of = |(schema, part, _): &&(&str, &str, &str)| *schema == name && at.starts_with(part);
+    let part = PARTS.iter().find(is_of).map(|(.., clause)| *clause);
     Err(Violation {
-        clause: shape.clause,
+        clause: part.unwrap_or(shape.clause),
         expected: format!("what the schema {name} allows"),
         observed: format!("{objection}: {value}"),
     })
@@ -92,14 +113,14 @@ pub fn check_packets(state: &State, protocol: Protocol) -> Result<(), Violation>
     }
     let is_end = |packet: &&sio::Packet| packet.kind == sio::Kind::Disconnect;
     if let Some(packet) = state.others.iter().find(|packet| is_end(packet)) {
-        return never("SIO-66", "DISCONNECT", format!("{packet:?}"));
+        return never("SIO-66", "DISCONNECT", sio::encode(packet));
     }
     if let Some(event) = state.events.iter().find(|event| event.id.is_some()) {
-        return never("SIO-44", "an ack id of the server", format!("{event:?}"));
+        return never("SIO-44", "an ack id of the server", shown(event));
     }
     let is_reserved = |event: &&Event| RESERVED_NAMES.contains(&event.name.as_str());
     if let Some(event) = state.events.iter().find(is_reserved) {
-        return never("SIO-48", "an event with a reserved name", format!("{event:?}"));
+        return never("SIO-48", "an event with a reserved name", shown(event));
     }
     for (kind, text) in &state.engine {
         match kind {

@@ -82,6 +82,43 @@ fn two_for_bad_usage() {
 }
 
 #[test]
+fn a_filter_that_fits_nothing_is_bad_usage_and_named() {
+    const TARGET: [&str; 3] = ["run", "--target", "http://127.0.0.1:1"];
+    let run = |args: &[&'static str]| -> Vec<&str> { [&TARGET[..], args].concat() };
+    for (args, named) in [
+        (run(&["--filter", "msg.author", "--filter", "msg.autor"]), "msg.autor"),
+        (run(&["--filter", "CHAT-39", "--filter", "CHAT-999"]), "CHAT-999"),
+        (run(&["--filter", "msg.*", "--filter", "lim.default-rates", "--level", "must"]), "lim."),
+        (run(&["--filter", "msg", "--filter", MSG, "--protocol", "eio3"]), MSG),
+        (run(&["--filter", "trn", "--filter", "msg", "--profile", "upstream"]), "msg"),
+        (vec!["mutants", "--list", "--filter", "CHAT-39", "--filter", "CHAT-999"], "CHAT-999"),
+    ] {
+        let output = harness(&args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(&format!("--filter {named}")), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn what_was_observed_is_json() {
+    for (defect, case, observed) in [
+        (Defect::EmailToAll, MSG, "observed: userid for others is \"u"),
+        (Defect::LeakedToken, "room.join", "api_token"),
+        (Defect::GreetingConnect, "SIO-48", "[\"connect\",\"welcome\"]"),
+        (Defect::DisconnectAnswered, "SIO-61", "observed: "),
+    ] {
+        let server = wrong(defect);
+        let output = harness(&["run", "--target", &server.url(), "--filter", case]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(observed), "{defect:?}: {text}");
+        for dump in ["String(", "Number(", "Object {", "Some(", "Packet {", "Event {"] {
+            assert!(!text.contains(dump), "{defect:?}: {dump} in {text}");
+        }
+    }
+}
+
+#[test]
 fn three_when_the_target_is_unreachable() {
     // Port 1 of the loopback is not served on any machine that runs this.
     assert_eq!(code(&["run", "--target", "http://127.0.0.1:1"]), 3);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use throng_harness::client::rest::User;
 use throng_harness::client::state::Event;
 use throng_harness::invariants::{Known, Received, check};
+use throng_harness::shapes::check_event;
 
 fn user(id: u64) -> User {
     let text = |what: &str| format!("{what}{id}");
@@ -76,7 +77,9 @@ fn broken_by(events: &[(u64, Value)]) -> Option<&'static str> {
         .collect();
     let users: BTreeMap<u64, User> = (1..=3).map(|id| (id, user(id))).collect();
     let known = Known { users: &users, is_avatar_fixed: true, is_version_unique: true };
-    check(&sessions, &known).err().map(|violation| violation.clause)
+    let mut events = sessions.iter().flat_map(|session| &session.events);
+    let found = events.try_for_each(check_event).and_then(|()| check(&sessions, &known));
+    found.err().map(|violation| violation.clause)
 }
 
 /// What three sessions of a correct server receive.

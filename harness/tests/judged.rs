@@ -151,6 +151,28 @@ fn numbers_without_a_meaning_are_usage_errors() {
     }
 }
 
+#[test]
+fn a_file_that_two_options_name_is_bad_usage() {
+    let (one, two) = (temp("one.json"), temp("two.json"));
+    let spelled = one.replace("judged-", "./judged-");
+    let tokens = temp("tokens");
+    std::fs::write(&tokens, "a token\n").expect("a writable directory");
+    for (args, named) in [
+        (["--json", &one, "--junit", &one], "--junit and --json"),
+        (["--json", &one, "--html", &spelled], "--json and --html"),
+        (["--junit", &one, "--record-capabilities", &one], "--junit and --record-capabilities"),
+        (["--tokens", &tokens, "--json", &tokens], "--tokens and --json"),
+    ] {
+        let output = harness(&[&["run", "--target", NO_TARGET], &args[..]].concat());
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains(named), "{args:?}: {text}");
+    }
+    assert_eq!(read(&tokens), "a token\n", "what a run reads is not emptied");
+    let mutants = ["mutants", "EmailToAll", "--json", &two, "--matrix", &two];
+    assert_eq!(code(&mutants), Some(2));
+}
+
 /// What a stranger may have put at the address, and what the run must say of it.
 #[test]
 fn a_target_that_cannot_be_tested_is_reported_with_what_was_there() {
@@ -168,6 +190,11 @@ fn a_target_that_cannot_be_tested_is_reported_with_what_was_there() {
             thread::sleep(Duration::from_millis(100));
         }
     };
+    let talking = |mut client: TcpStream| {
+        while client.write_all(b"tick ").is_ok() {
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
     let fixed = |answer: &'static [u8]| {
         move |mut client: TcpStream| {
             let _ = client.read(&mut [0; 4096]);
@@ -182,11 +209,14 @@ fn a_target_that_cannot_be_tested_is_reported_with_what_was_there() {
         ("404", serve(fixed(missing)), "HTTP 404"),
         ("tls", serve(fixed(&[21, 3, 1, 0, 2, 2, 70])), "speaks TLS"),
         ("ssh", serve(fixed(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")), "SSH-2.0"),
+        ("ftp", serve(fixed(b"220 ready\r\n")), "begins with \"220 ready"),
+        ("talking", serve(talking), "begins with \"tick tick"),
         ("closing", serve(drop), "connection closed"),
         ("silent", serve(silent), "no answer in 3s"),
         ("endless", serve(endless), "more than 64 MiB"),
         ("dripping", serve(dripping), "no answer in 3s"),
         ("refused", NO_TARGET.to_owned(), "Connection refused"),
+        ("no host", "http://no-such-host.invalid:1".to_owned(), "the host has no address"),
     ] {
         let (json, junit, html) = (temp("un.json"), temp("un.xml"), temp("un.html"));
         let start = Instant::now();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use throng_reference::{Options, Reference};
@@ -27,17 +28,23 @@ fn scratch(name: &str) -> PathBuf {
 
 /// A proxy that speaks TLS for the server at `url`: its URL, and the file `name` with its certificate.
 fn behind_tls(url: &str, name: &str) -> (String, String) {
+    let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+    behind_tls_with(params, url, name)
+}
+
+fn behind_tls_with(params: CertificateParams, url: &str, name: &str) -> (String, String) {
     let plain = url.strip_prefix("http://").expect("a plain server").to_owned();
-    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a key");
+    let signing_key = KeyPair::generate().expect("a key");
+    let cert = params.self_signed(&signing_key).expect("a certificate");
     let file = scratch(name);
-    std::fs::write(&file, certified.cert.pem()).expect("a writable directory");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
+    std::fs::write(&file, cert.pem()).expect("a writable directory");
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .with_single_cert(vec![cert.der().clone()], key)
         .expect("a key that fits");
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -123,6 +130,30 @@ fn a_certificate_that_is_not_trusted_is_the_reason_in_the_report() {
     let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
     let unreachable = report["unreachable"].as_str().expect("a reason");
     assert!(unreachable.contains("TLS: invalid peer certificate"), "{unreachable}");
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_of_ones_own_is_said_in_words() {
+    let server = Reference::start(Options::default()).expect("a free port");
+    let certificate = |host: &str, is_ca: bool| {
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a name");
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        params
+    };
+    for (params, words) in [
+        (certificate("127.0.0.1", true), &["CA:TRUE", "openssl req", "CA:FALSE", "--insecure"][..]),
+        (certificate("example.com", false), &["another host", "subjectAltName"]),
+    ] {
+        let (url, ca) = behind_tls_with(params, &server.url(), "own.pem");
+        let output = run(&url, &["--ca", &ca]);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(3), "{text}");
+        for word in words {
+            assert!(text.contains(word), "{word} in {text}");
+        }
+    }
 }
 
 #[test]

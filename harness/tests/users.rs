@@ -6,7 +6,7 @@ use std::process::Output;
 use throng_harness::client::rest::Rest;
 use throng_harness::client::target::Target;
 use throng_harness::client::transcript::Transcript;
-use throng_reference::{Options, Reference};
+use throng_reference::{Defect, Options, Reference};
 
 fn run(server: &Reference, args: &[&str]) -> Output {
     let mut program = throng_kit::own(env!("CARGO_BIN_EXE_throng-harness"));
@@ -85,6 +85,19 @@ fn a_command_gives_a_user_with_each_call() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains("pass  msg.author[eio4/polling]"), "{text}");
     assert!(!text.contains("skip  msg.author"), "{text}");
+}
+
+#[test]
+fn what_the_target_offers_does_not_depend_on_the_token_drawn() {
+    let options = Options { defect: Some(Defect::AnonymousRefused), ..Options::default() };
+    let server = Reference::start(options).expect("a free port");
+    let good = tokens(&server, 1);
+    let list = file("bad.txt", &format!("{good}bad\nbad\nbad\n"));
+    let args = ["--profile", "upstream", "--tokens", &list, "--token-as", "query:api_token"];
+    let output = run(&server, &[&args[..], &["--filter", "trn.query"]].concat());
+    let text = said(&output);
+    let all = "offers eio4/websocket, eio4/polling, eio3/websocket, eio3/polling, upgrade";
+    assert!(text.contains(all), "{text}");
 }
 
 #[test]

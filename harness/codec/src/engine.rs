@@ -2,6 +2,7 @@
 
 use super::{Malformed, malformed};
 use data_encoding::BASE64;
+use serde::Serialize;
 
 /// The Engine.IO protocol revision a connection speaks (`EIO` in the query).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,7 +27,8 @@ impl Protocol {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     Open,
     Close,

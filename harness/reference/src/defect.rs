@@ -88,7 +88,7 @@ defects! {
     DeltaWithoutLeft, "PRES-32", "presence events lack the users who left";
     LogoutKeepsSessions, "CHAT-11", "a logout does not affect live sessions";
     ReplayOnJoin, "CHAT-69", "a join sends the last message again";
-    MalformedIgnored, "SIO-5" + "SIO-2" + "SIO-6" + "SIO-7" + "SIO-8" + "SIO-9" + "SIO-11", "a malformed Socket.IO packet is ignored";
+    MalformedIgnored, "SIO-5" + "SIO-70" + "SIO-2" + "SIO-6" + "SIO-7" + "SIO-8" + "SIO-9" + "SIO-11", "a malformed Socket.IO packet is ignored";
     SecondPollAnswered, "TRN-36", "two concurrent polls are both answered";
     InvisibleAfterRejoin, "CHAT-25", "a session that leaves and joins again gets no messages";
     MaskNotRequired, "TRN-53", "unmasked client frames are accepted";
@@ -168,7 +168,7 @@ defects! {
     UnaskedPongCloses, "EIO-55", "an unsolicited pong closes the session";
     ClientPingTaken, "EIO-56", "a ping of an Engine.IO 4 client is answered";
     TimesOutEarly, "EIO-57" + "EIO-5" + "LIM-4", "a pong must come within a quarter of the timeout";
-    Eio3PongEmpty, "EIO-60", "the pong of Engine.IO 3 has no data";
+    Eio3PongEmpty, "EIO-60" + "EIO-65", "the pong of Engine.IO 3 has no data";
     Eio3ServerPings, "EIO-61", "the server sends pings on Engine.IO 3";
     OnlyPingsAreLife, "EIO-63", "on Engine.IO 3 only pings count as a sign of life";
     Eio3PongTaken, "EIO-64", "a pong of an Engine.IO 3 client is ignored";
@@ -176,13 +176,19 @@ defects! {
     PollHeldInUpgrade, "EIO-72", "a poll during the upgrade is held";
     NoProbeEndsSession, "EIO-76", "a WebSocket without a probe ends the session";
     GivenUpEndsSession, "EIO-77" + "EIO-78", "an upgrade that is given up ends the session";
+    UpgradedOnce, "EIO-82", "a session whose upgrade was given up cannot be upgraded any more";
     SecondWebsocketEnds, "EIO-79", "a further WebSocket of a session ends it";
     UpgradeRestartsPing, "EIO-80", "the ping interval starts again with the upgrade";
     PostsLostInUpgrade, "EIO-81" + "EIO-75", "a POST during the upgrade is answered and dropped";
     ClosedSidAnswered, "EIO-93" + "EIO-95" + "EIO-90" + "TRN-13", "the sid of a session that ended is answered with a noop";
 
+    BadBase64Ignored, "EIO-38", "packets with bad base64 are ignored";
+    HeldPollCut, "EIO-92", "the end of a session cuts a held poll instead of answering it";
+
     // Socket.IO.
-    NamespaceQueryKept, "SIO-4", "a query behind a namespace closes the session";
+    ConnectInNextPoll, "SIO-23", "on Engine.IO 3 the CONNECT of a polling session comes with its second poll";
+    ElsewhereWaits, "SIO-38", "a binary event in a namespace that is not connected is judged once its attachments are there";
+    NamespaceQueryKept, "SIO-4" + "SIO-36", "a query behind a namespace closes the session";
     DepthLimited, "SIO-10", "JSON more than 16 levels deep is malformed";
     ValuesLimited, "SIO-10", "JSON with more than 1000 values is malformed";
     AckIdsLimited, "SIO-11", "an ack id above 4294967295 is malformed";
@@ -323,6 +329,9 @@ defects! {
     AckIdAboveSilent, "SIO-40" + "SIO-11" + "CHAT-103", "an ack id above 4294967295 is not answered";
     RoomIdRounded, "CHAT-18" + "CHAT-24" + "CHAT-103", "room ids are rounded to 24 bits";
     SeqWrapsAt64, "CHAT-60" + "CHAT-64" + "CHAT-103", "seq begins again behind 64";
+    MessageIdSigned, "CHAT-49" + "CHAT-103", "ids of messages above 2147483647 are negative";
+    MessageIdRounded, "CHAT-49" + "CHAT-103", "ids of messages are rounded to 24 bits";
+    AckedIdTruncated, "CHAT-64" + "CHAT-103", "the ack of a message has the last 31 bits of its id";
     UnreadStopsAt20, "UNR-2" + "UNR-15" + "CHAT-103", "unread numbers stop at 20";
 
     // After a restart.

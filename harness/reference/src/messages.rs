@@ -8,6 +8,7 @@ use throng_codec::engine::{Data, Packet};
 use crate::chat::{Refusal, room_id};
 use crate::defect::Defect;
 use crate::files::{self, Folder};
+use crate::packets::round_24;
 use crate::world::{self, CidKey, Message, World};
 
 const TIME_CHARS_MAX: usize = 64;
@@ -174,13 +175,18 @@ impl World {
         let (skips, wraps) = (self.has(Defect::SeqSkips), self.has(Defect::SeqWrapsAt64));
         let (is_seq, repeats) = (self.has(Defect::IdIsSeq), self.has(Defect::EqualSeqTwice));
         let made = self.messages_made;
+        let is_rounded = self.has(Defect::MessageIdRounded);
         let state = self.rooms.get_mut(&room)?;
         let is_equal = state.messages.last().is_some_and(|last| last.msg == msg && !msg.is_empty());
         state.seq += u64::from(!(repeats && is_equal));
         state.seq += u64::from(skips && state.seq.is_multiple_of(5));
         state.seq = if wraps && state.seq > 64 { 1 } else { state.seq };
         let seq = state.seq;
-        let message_id = if is_seq { seq } else { made };
+        let message_id = match () {
+            () if is_seq => seq,
+            () if is_rounded => round_24(made),
+            () => made,
+        };
         let message = Message { id: message_id, seq, user, username, src, msg, img, time, cid };
         state.messages.push(message.clone());
         state.last_text_is_equal = is_equal;
@@ -194,7 +200,9 @@ impl World {
             self.deliver_with_defects(&member, room, &message, is_remote);
         }
         if let Some(id) = id {
-            self.ack(sid, id, json!({ "ok": true, "id": message.id, "seq": message.seq }));
+            let is_truncated = self.has(Defect::AckedIdTruncated);
+            let message_id = if is_truncated { message.id & 0x7fff_ffff } else { message.id };
+            self.ack(sid, id, json!({ "ok": true, "id": message_id, "seq": message.seq }));
         }
         self.published(sid, user, room);
         Some(message)
@@ -279,9 +287,9 @@ impl World {
             Data::Binary(_) => false,
         };
         self.has(Defect::SecondTabDeaf) && at(tab, 1)
-            || self.has(Defect::FourthTabDeaf) && at(tab, 3)
-            || self.has(Defect::FourthMemberDeaf) && at(place, 3)
-            || self.has(Defect::FourthRoomDeaf) && at(visit, 3)
+            || self.has(Defect::FourthTabDeaf) && at(tab, self.options.few)
+            || self.has(Defect::FourthMemberDeaf) && at(place, self.options.few)
+            || self.has(Defect::FourthRoomDeaf) && at(visit, self.options.few)
             || self.has(Defect::EqualTextLost) && is_equal && session.user != Some(message.user)
             || self.has(Defect::EqualQueuedLost) && session.pipe.lock().queue.iter().any(waits)
             || self.has(Defect::DeafAfterRest) && self.is_at_rest(sid)
@@ -332,9 +340,13 @@ impl World {
             "img": message.img,
             "roomid": room,
             "time": message.time,
-            "id": message.id,
+            "id": self.shown_id(message.id),
             "seq": message.seq,
         })
+    }
+
+    fn shown_id(&self, id: u64) -> Value {
+        if self.has(Defect::MessageIdSigned) { Value::from(id as u32 as i32) } else { id.into() }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The mutants: the reference server with one thing wrong.
 //!
 //! A mutant is a [`Defect`] in its code, a [`Rule`] at its border, or a setting that is not what the text says. Rules
-//! come from tables: [`fields`](crate::fields) has every member of what the server sends, each of which is left out,
-//! given another type and another value; [`rows`](crate::rows) has the rest.
+//! come from tables: [`fields`] has every member of what the server sends, each of which is left out,
+//! given another type and another value; [`rows`] has the rest.
 
 use std::sync::Arc;
 

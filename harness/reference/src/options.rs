@@ -62,7 +62,11 @@ pub struct Options {
     pub rooms_per_session_max: usize,
     pub login_failures_max: u32,
     pub limits: Limits,
+    /// The id of the first message: ids of long-lived servers do not fit into 31 bits.
+    pub first_message_id: u64,
     pub defect: Option<Defect>,
+    /// How many of something the defects of more than a few still handle.
+    pub few: usize,
     /// A change of what enters and leaves.
     pub rule: Option<Arc<Rule>>,
 }
@@ -77,15 +81,17 @@ impl Default for Options {
             max_payload: 1_000_000,
             anonymous_payload_max: 16_384,
             anonymous_sessions_max: 200,
-            outbound_bytes_max: 8 << 20,
+            outbound_bytes_max: 1 << 20,
             unread_window: Duration::from_millis(200),
             message_chars_max: 2_000,
             attachments_max: 10,
             image_bytes_max: 700_000,
-            rooms_per_session_max: 32,
+            rooms_per_session_max: 64,
             login_failures_max: 10,
             limits: Limits::lifted(),
+            first_message_id: (1 << 31) - 20,
             defect: None,
+            few: 3,
             rule: None,
         }
     }

@@ -121,6 +121,7 @@ impl World {
         let acts_after = self.has(Defect::DisconnectedActs);
         let ignores_elsewhere = self.has(Defect::ElsewhereIgnored);
         let acts_elsewhere = self.has(Defect::ElsewhereActs);
+        let waits_elsewhere = self.has(Defect::ElsewhereWaits);
         let eio3_connect_closes = self.has(Defect::Eio3ConnectCloses);
         let ack_closes = self.has(Defect::AckFromClientCloses);
         let second_connects =
@@ -170,6 +171,10 @@ impl World {
                 _ if ignores_elsewhere && packet.kind != sio::Kind::Connect => {}
                 sio::Kind::Connect => self.refuse_namespace(sid, &packet.namespace, is_eio4),
                 sio::Kind::Disconnect => {}
+                sio::Kind::BinaryEvent if waits_elsewhere && packet.attachments > 0 => {
+                    let left = packet.attachments;
+                    session.awaiting = Some((packet, left));
+                }
                 _ if is_eio4 => return Err(Broken::Packet),
                 _ => {}
             }

@@ -1,7 +1,7 @@
 //! Long-polling: GET fetches packets, POST sends packets.
 
 use std::io::{self, BufReader};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -74,6 +74,10 @@ pub fn get(world: &Shared, request: &Request, stream: &TcpStream) -> io::Result<
         out.bytes = 0;
         let (is_closed, by_client) = (out.closed.is_some(), out.by_client);
         drop(out);
+        if is_closed && !by_client && lock(world).has(Defect::HeldPollCut) {
+            let _ = stream.shutdown(Shutdown::Both);
+            return Ok(None);
+        }
         let rule = lock(world).options.rule.clone();
         let by_rule = |kind: Kind| match &rule {
             Some(rule) => rule.at_poll(kind),
@@ -232,10 +236,12 @@ fn take_body(
             lock(world).handle(sid, engine::decode_text(part));
         }
     }
-    let mut packets = payload::decode(protocol, &body)
-        .ok()
-        .filter(|packets| packets.iter().all(is_valid))
-        .ok_or(Broken::Malformed)?;
+    let decoded = payload::decode(protocol, &body);
+    if decoded.is_err() && lock(world).has(Defect::BadBase64Ignored) && has_base64(&body) {
+        return Ok(());
+    }
+    let mut packets =
+        decoded.ok().filter(|packets| packets.iter().all(is_valid)).ok_or(Broken::Malformed)?;
     let (is_reversed, is_late, loses_fourth) = {
         let world = lock(world);
         let has = |defect| world.has(defect);
@@ -264,6 +270,14 @@ fn take_body(
         lock(world).handle(sid, Ok(packet));
     }
     Ok(())
+}
+
+/// Whether one of the packets is binary data as text.
+fn has_base64(body: &Body) -> bool {
+    match body {
+        Body::Text(text) => text.split(['\u{1e}', ':']).any(|part| part.starts_with('b')),
+        Body::Octets(_) => false,
+    }
 }
 
 /// Pings and pongs are valid in one direction only.

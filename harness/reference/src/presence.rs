@@ -73,7 +73,7 @@ impl World {
         if self.has(Defect::RosterShortAbove100) && present.len() > 100 {
             present.pop_last();
         }
-        while present.len() > 3 && self.has(Defect::FourthEntryLost) {
+        while present.len() > self.options.few && self.has(Defect::FourthEntryLost) {
             present.pop_last();
         }
         if present.is_empty() && self.has(Defect::EmptyRosterArray) {
@@ -165,10 +165,11 @@ impl World {
             others.iter().for_each(|sid| self.send_encoded(sid, &full));
         }
         for (sid, mode) in members {
+            let few = self.options.few as u64;
             if mode == Mode::Delta && self.has(Defect::FourthDeltaLost) {
                 let Some(session) = self.sessions.get_mut(&sid) else { continue };
                 session.deltas += 1;
-                if session.deltas > 3 {
+                if session.deltas > few {
                     continue;
                 }
             }

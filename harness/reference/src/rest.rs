@@ -137,7 +137,7 @@ fn answer_plainly(
         call.token = shown.map(str::to_owned);
     } else if is_number && world.has(Defect::NumberTokenCounts) {
         call.token =
-            world.tokens.iter().find(|(_, user)| **user == 1).map(|(token, _)| token.clone());
+            world.tokens.iter().min_by_key(|(_, user)| **user).map(|(token, _)| token.clone());
     }
     if let Some(Value::String(text)) = call.fields.get_mut("password")
         && world.has(Defect::PasswordTrimmed)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::defect::Defect;
 use crate::options::{EventRate, Options};
 use crate::rule::Act;
 
@@ -81,7 +82,7 @@ fn transport() -> Vec<Row> {
         row("TRN-36", "poll:close", Act::Drop),
         row("TRN-38", "close:0:transport_close", Act::Drop),
         row("TRN-39", "413 post", Act::Status(400)),
-        row("TRN-39 LIM-1", "close:1009:too_large", Act::Drop),
+        row("TRN-39 TRN-48 LIM-1", "close:1009:too_large", Act::Drop),
         row("TRN-40", "close:1008:parse_error", Act::Drop),
         every(3, "TRN-44", "poll", Act::Drop),
         row("TRN-43", "in:engine", gone("header.content-type")),
@@ -103,7 +104,7 @@ fn transport() -> Vec<Row> {
         row("TRN-63", "preflight", Act::Status(404)),
         row("TRN-63", "preflight", Act::Header("Access-Control-Allow-Methods", None)),
         row("TRN-63", "preflight", Act::Header("Access-Control-Allow-Methods", Some("GET"))),
-        row("TRN-32 TRN-70", "jsonp", Act::Header("Content-Type", Some("text/plain"))),
+        row("TRN-32 TRN-70 TRN-74", "jsonp", Act::Header("Content-Type", Some("text/plain"))),
         row("TRN-70", "jsonp", Act::Replace("___eio", "eio")),
         row("TRN-70", "jsonp", Act::Replace(");", ")")),
         row("TRN-71", "jsonp", Act::Replace("\\u2028", "\u{2028}")),
@@ -167,7 +168,7 @@ fn socket() -> Vec<Row> {
         row("SIO-30 SIO-31 SIO-35", "connect_error", Act::Drop),
         row("SIO-30", "connect_error", Act::Change("message".to_owned())),
         row("SIO-30", "connect_error", Act::Retype("message".to_owned())),
-        row("SIO-31", "connect_error", Act::Replace("\"Invalid namespace\"", "\"no\"")),
+        row("SIO-31 SIO-37", "connect_error", Act::Replace("\"Invalid namespace\"", "\"no\"")),
         row("SIO-30 SIO-31 SIO-35", "connect_error", Act::Then("1")),
         row("SIO-40", "ack:*", Act::Double),
         row("SIO-40", "ack:*", Act::Drop),
@@ -244,7 +245,7 @@ fn chat() -> Vec<Row> {
             "refused:unknown_room",
             Act::Set("0.code".to_owned(), json!("not_member")),
         ),
-        row("CHAT-30", "refused:room_limit", Act::Set("0.code".to_owned(), json!("busy"))),
+        row("CHAT-30 LIM-11", "refused:room_limit", Act::Set("0.code".to_owned(), json!("busy"))),
         row(
             "CHAT-19 CHAT-42 CHAT-43 CHAT-90 CHAT-31",
             "refused:invalid_argument",
@@ -374,7 +375,7 @@ fn api() -> Vec<Row> {
         row("REST-6", "404 *", is("message", "Nothing here")),
         row("REST-6 REST-73 REST-57", "404 *", Act::Status(200)),
         row("REST-7", "405 *", Act::Status(404)),
-        row("REST-15", "in:POST /api/register", gone("src")),
+        row("REST-15 REST-25", "in:POST /api/register", gone("src")),
         row("REST-16", "in:POST /api/register", gone("password")),
         row("REST-19", "in:POST /api/login", gone("password")),
         row("REST-25", "in:POST /api/register", is("src", "/avatars/1.svg")),
@@ -435,6 +436,8 @@ fn late_and_limited() -> Vec<Row> {
     ];
     let mut rows: Vec<Row> = slow_ones.iter().map(slow).collect();
     rows.extend([
+        every(10, "PRES-54", "ack:room", Act::Delay(Duration::from_millis(3_500))),
+        row("CHAT-81 LIM-19", "broadcast:roomout", Act::Delay(Duration::from_secs(3))),
         at_limits("LIM-20 ERR-12", "refused:rate_limited", is("0.code", "busy")),
         at_limits("LIM-20 LIM-21 ERR-12", "refused:rate_limited", Act::Then("1")),
         at_limits("ERR-14", "refused:rate_limited", is("0.retry_after_ms", "soon")),
@@ -470,6 +473,11 @@ fn rate(per_s: f64, burst: f64) -> Option<EventRate> {
     Some(EventRate { per_s, burst })
 }
 
+/// The server handles so many of something, and no more.
+fn few(options: &mut Options, defect: Defect, few: usize) {
+    (options.defect, options.few) = (Some(defect), few);
+}
+
 pub fn settings() -> Vec<Setting> {
     vec![
         setting("LIM-9 CHAT-44", "message_chars_max-2001", |o| o.message_chars_max = 2_001),
@@ -494,6 +502,37 @@ pub fn settings() -> Vec<Setting> {
         }),
         setting("LIM-18 UNR-9", "unread_window-none", |o| o.unread_window = Duration::ZERO),
         setting("LIM-18 UNR-10", "unread_window-6-s", |o| o.unread_window = Duration::from_secs(6)),
+        setting("CHAT-103 CHAT-37 CHAT-61", "members-that-hear-8", |o| {
+            few(o, Defect::FourthMemberDeaf, 8)
+        }),
+        setting("CHAT-103 CHAT-37 CHAT-61", "members-that-hear-16", |o| {
+            few(o, Defect::FourthMemberDeaf, 16)
+        }),
+        setting("CHAT-103 CHAT-37 CHAT-61", "members-that-hear-32", |o| {
+            few(o, Defect::FourthMemberDeaf, 32)
+        }),
+        setting("CHAT-103 CHAT-27 CHAT-61", "rooms-heard-8", |o| few(o, Defect::FourthRoomDeaf, 8)),
+        setting("CHAT-103 CHAT-27 CHAT-61", "rooms-heard-16", |o| {
+            few(o, Defect::FourthRoomDeaf, 16)
+        }),
+        setting("CHAT-103 CHAT-27 CHAT-61", "rooms-heard-32", |o| {
+            few(o, Defect::FourthRoomDeaf, 32)
+        }),
+        setting("CHAT-103 CHAT-70", "sessions-that-hear-8", |o| few(o, Defect::FourthTabDeaf, 8)),
+        setting("CHAT-103 CHAT-70", "sessions-that-hear-16", |o| few(o, Defect::FourthTabDeaf, 16)),
+        setting("CHAT-103 CHAT-70", "sessions-that-hear-32", |o| few(o, Defect::FourthTabDeaf, 32)),
+        setting("CHAT-103 PRES-4 PRES-12", "roster-entries-8", |o| {
+            few(o, Defect::FourthEntryLost, 8)
+        }),
+        setting("CHAT-103 PRES-4 PRES-12", "roster-entries-16", |o| {
+            few(o, Defect::FourthEntryLost, 16)
+        }),
+        setting("CHAT-103 PRES-4 PRES-12", "roster-entries-32", |o| {
+            few(o, Defect::FourthEntryLost, 32)
+        }),
+        setting("CHAT-103 PRES-32", "deltas-8", |o| few(o, Defect::FourthDeltaLost, 8)),
+        setting("CHAT-103 PRES-32", "deltas-16", |o| few(o, Defect::FourthDeltaLost, 16)),
+        setting("CHAT-103 PRES-32", "deltas-32", |o| few(o, Defect::FourthDeltaLost, 32)),
         limit("LIM-20 LIM-28", "messages-burst-45", |o| o.limits.messages = rate(20.0, 45.0)),
         limit("LIM-20 LIM-28", "messages-19-per-s", |o| o.limits.messages = rate(15.0, 60.0)),
         limit("LIM-20 LIM-28", "messages-40-per-s", |o| o.limits.messages = rate(40.0, 60.0)),

@@ -9,6 +9,7 @@ use throng_codec::websocket::Message;
 use crate::defect::Defect;
 use crate::frames::{Fault, Reader, Writer};
 use crate::shared::{Shared, lock};
+use crate::world::Session;
 
 /// Runs the probe on a new WebSocket; `true` when the session moved to it.
 pub fn probe(
@@ -32,7 +33,9 @@ pub fn probe(
         let mut world = lock(world);
         let has_payload = !world.has(Defect::PongWithoutPayload);
         let keeps_poll = world.has(Defect::HeldPollKept);
-        let Some(session) = world.sessions.get_mut(sid).filter(|s| !s.upgrading) else {
+        let once = world.has(Defect::UpgradedOnce);
+        let may_upgrade = |s: &&mut Session| !(s.upgrading || once && s.gave_up);
+        let Some(session) = world.sessions.get_mut(sid).filter(may_upgrade) else {
             writer.close(1008, "no such session");
             return Ok(false);
         };
@@ -61,6 +64,7 @@ pub fn probe(
         return Ok(false);
     };
     session.upgrading = false;
+    session.gave_up |= !moved;
     if restarts {
         session.ping_due = Instant::now() + interval;
     }

@@ -20,6 +20,8 @@ pub const ROOM_ID_MAX: u64 = 999_999_999;
 const FIRST_ROOMS: [u64; 2] = [1, 2];
 /// After so long without an event some defects show.
 const REST: Duration = Duration::from_secs(6);
+/// When the defect sends a CONNECT that belongs into the first answer.
+const CONNECT_LATE: Duration = Duration::from_millis(20);
 /// Every session is looked at so often.
 const HEARTBEATS_EVERY: Duration = Duration::from_millis(20);
 const NODE_DIED: &str = "node_died";
@@ -153,6 +155,8 @@ pub struct Session {
     pub deltas: u64,
     /// Its rooms in the order of the joins.
     pub joined: Vec<u64>,
+    /// An upgrade was given up.
+    pub gave_up: bool,
 }
 
 pub struct User {
@@ -254,6 +258,7 @@ impl World {
         let shift = if is_other { 2 } else { 0 };
         let rooms = FIRST_ROOMS.iter().map(|&id| (id + shift, Room::default())).collect();
         World {
+            messages_made: options.first_message_id - 1,
             options,
             sessions: BTreeMap::new(),
             users: Vec::new(),
@@ -265,7 +270,6 @@ impl World {
             allowances: HashMap::new(),
             api_allowance: None,
             uploads: 0,
-            messages_made: 0,
             sids: 0,
             firsts: BTreeMap::new(),
             tab_left: BTreeSet::new(),
@@ -336,6 +340,7 @@ impl World {
             logged_in: false,
             deltas: 0,
             joined: Vec::new(),
+            gave_up: false,
         };
         let offers_none = on_websocket || self.has(Defect::UpgradeNotOffered);
         let upgrades: &[&str] = if offers_none { &[] } else { &["websocket"] };
@@ -347,7 +352,9 @@ impl World {
             "maxPayload": self.options.max_payload,
         });
         session.pipe.push(Packet::text(Kind::Open, open.to_string()));
-        if is_eio3 {
+        if is_eio3 && self.has(Defect::ConnectInNextPoll) {
+            self.late.push((now + CONNECT_LATE, sid.clone(), Packet::message("0")));
+        } else if is_eio3 {
             session.pipe.push(Packet::message("0"));
         }
         self.sessions.insert(sid.clone(), session);

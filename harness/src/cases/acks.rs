@@ -58,7 +58,7 @@ fn shape(context: &Context) -> Outcome {
     equal("the ack of roomout", &left, &wanted)?;
     let all: Vec<Value> = guest.socket.acks().into_iter().map(|(_, data, _)| data).collect();
     let is_single = |data: &Value| data.as_array().is_some_and(|args| args.len() == 1);
-    require(all.iter().all(is_single), "one argument each", || format!("{all:?}"))
+    require(all.iter().all(is_single), "one argument each", || shown(&all))
 }
 
 fn from_client(context: &Context) -> Outcome {

@@ -11,7 +11,7 @@ use crate::client::poller::{Poller, is_message};
 use crate::client::socket::Socket;
 use crate::client::websocket::{CloseFrame, RawSocket};
 use crate::context::Context;
-use crate::outcome::{Outcome, fail, require};
+use crate::outcome::{Outcome, fail, require, shown};
 
 /// How long a case waits for the server to close a session.
 pub const CLOSES: Duration = Duration::from_secs(3);
@@ -67,7 +67,7 @@ pub fn is_gone(poller: &Poller) -> Outcome {
         require(
             !last.contains(&Kind::Ping),
             "the end of the session, or what it ends with",
-            || format!("{last:?}"),
+            || shown(&last),
         )?;
         answer = poller.get()?;
         if last.last() == Some(&Kind::Close) {
@@ -99,7 +99,7 @@ pub fn closes(
 ) -> Outcome {
     let close = socket.wait_close(wait);
     require(close.as_ref().is_some_and(fits), expected, || match close {
-        Some(close) => format!("close code {} {:?}", close.code, close.reason),
+        Some(close) => format!("close code {} {}", close.code, shown(&close.reason)),
         None => "the connection stays open".to_owned(),
     })
 }

@@ -1,8 +1,8 @@
 //! Checks of values, acknowledgements, events and HTTP answers.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use throng_codec::socket as sio;
 
@@ -11,7 +11,7 @@ use crate::client::http::Response;
 use crate::client::rest::{PASSWORD, Rest, User};
 use crate::client::socket::Socket;
 use crate::client::state::Event;
-use crate::outcome::{Outcome, Stop, equal, fail, require};
+use crate::outcome::{Outcome, Stop, equal, fail, require, shown};
 
 pub use crate::shapes::RESERVED_NAMES;
 
@@ -37,14 +37,14 @@ pub fn status(response: &Response, status: u16) -> Outcome {
 /// Fails with the whole answer unless it `fits`.
 pub fn answers(fits: bool, response: &Response, expected: &str) -> Outcome {
     require(fits, expected, || {
-        let head = format!("status {}, {:?}", response.status, response.headers);
+        let head = format!("status {}, {}", response.status, response.named_headers());
         format!("{head} and the body {}", response.text())
     })
 }
 
 pub fn has_type(response: &Response, mime: &str) -> Outcome {
     require(response.has_type(mime), &format!("Content-Type: {mime}"), || {
-        format!("{:?}", response.header("content-type"))
+        shown(&response.header("content-type"))
     })
 }
 
@@ -57,7 +57,9 @@ pub fn is_ok(response: &Response) -> Outcome {
 pub fn header(response: &Response, name: &str, wanted: &str) -> Outcome {
     let observed = response.header(name);
     let fits = observed.is_some_and(|value| normal(value) == normal(wanted));
-    require(fits, &format!("the header {name}: {wanted}"), || format!("{name}: {observed:?}"))
+    require(fits, &format!("the header {name}: {wanted}"), || {
+        format!("{name}: {}", shown(&observed))
+    })
 }
 
 /// Header values may differ in case and blanks.
@@ -138,7 +140,7 @@ pub fn set_cookie(response: &Response) -> Result<(String, String), Stop> {
             return Ok((value.to_owned(), attributes.to_ascii_lowercase()));
         }
     }
-    fail("a cookie throng_session", format!("{:?}", response.headers))
+    fail("a cookie throng_session", response.named_headers())
 }
 
 /// 20 characters of base64url: a session's `sid` or its socket id.
@@ -149,10 +151,10 @@ pub fn is_plain_id(what: &str, id: &str) -> Outcome {
 }
 
 /// Fails if something was found.
-pub fn nothing<T: fmt::Debug>(expected: &str, found: Option<T>) -> Outcome {
+pub fn nothing<T: Serialize>(expected: &str, found: Option<T>) -> Outcome {
     match found {
         None => Ok(()),
-        Some(found) => fail(expected, format!("{found:?}")),
+        Some(found) => fail(expected, shown(&found)),
     }
 }
 
@@ -183,7 +185,7 @@ pub fn no_packet(
     socket: &Socket,
     unwanted: impl Fn(&sio::Packet) -> bool,
 ) -> Outcome {
-    nothing(expected, socket.others().into_iter().find(unwanted))
+    nothing(expected, socket.others().iter().find(|packet| unwanted(packet)).map(sio::encode))
 }
 
 /// Value of the session cookie of a log-in, as a request header's value.

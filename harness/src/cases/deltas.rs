@@ -29,9 +29,7 @@ fn follow(events: &[Event], room: u64) -> Result<(BTreeSet<u64>, usize), Stop> {
     let mut deltas = 0;
     for event in events {
         if is_roster_of(event, room) {
-            require(users.is_none(), "no roster after the snapshot", || {
-                format!("{:?}", event.args)
-            })?;
+            require(users.is_none(), "no roster after the snapshot", || shown(&event.args))?;
             equal("the snapshot's event", &event.name, &"room".to_owned())?;
             users = Some(roster_ids(event.arg(0)));
         } else if event.name == "presence" && event.arg(0)["room"] == json!(room) {
@@ -174,7 +172,7 @@ fn many_deltas(context: &Context) -> Outcome {
             for entry in event.arg(0)["joined"].as_array().into_iter().flatten() {
                 let user = entry["id"].as_u64();
                 require(joined.insert(user), "each user at most once in the updates", || {
-                    format!("{user:?}")
+                    shown(&user)
                 })?;
             }
         }

@@ -98,9 +98,7 @@ fn no_identity(context: &Context) -> Outcome {
         let answer = socket.ask(name, std::slice::from_ref(&arg), context.wait())?;
         refuses(&answer, "unauthenticated")?;
         has_fields(&answer, json!({ "message": LOGIN_TEXT }))?;
-        require(socket.event_count() == 0, "no event besides the ack", || {
-            format!("{:?}", socket.events())
-        })?;
+        require(socket.event_count() == 0, "no event besides the ack", || shown(&socket.events()))?;
     }
     socket.emit("room", &[json!({ "roomid": room })])?;
     let event = socket.wait_event(context.wait(), "an event", |_| true)?;

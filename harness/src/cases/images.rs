@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 use super::prelude::*;
 
 cases! {
-    image "msg.image" ["CHAT-45", "REST-54", "CHAT-46"] over EVERY needs CHAT
+    image "msg.image" ["CHAT-45", "REST-54", "CHAT-46"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends data URLs of the four image types, then the resulting URL"
         expects "the event contains a path below /storage/images/ that serves the bytes";
     bad_image "msg.bad-image" ["CHAT-47", "CHAT-46"] over EVERY needs CHAT

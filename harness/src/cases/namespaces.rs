@@ -103,7 +103,10 @@ fn eio3_event_elsewhere(context: &Context) -> Outcome {
     let _ = socket.send_message("2/nope,7[\"message\",{}]");
     context.pause(QUIET);
     no_packet("no answer", &socket, |packet| packet.namespace == "/nope")?;
-    nothing("no acknowledgement", socket.acks().first())
+    nothing(
+        "no acknowledgement",
+        socket.acks().first().map(|(id, answer, _)| (*id, answer.clone())),
+    )
 }
 
 fn long_namespace(context: &Context) -> Outcome {

@@ -32,9 +32,9 @@ cases! {
     logout "nodes.logout" ["NODE-7"] over EVERY needs NODES
         does "logs out on one node the token of a session on another node"
         expects "the session becomes anonymous and leaves its rooms";
-    death "nodes.death" ["NODE-20", "NODE-22"] over NONE needs NODE_COMMAND
+    death "nodes.death" ["NODE-20", "NODE-21", "NODE-22"] over NONE needs NODE_COMMAND
         does "kills a node with a user who has just sent a message, and with one who is on another node too"
-        expects "the first user leaves within the lease plus 2 s, the second stays, and the acknowledged message is kept";
+        expects "the first user leaves within the lease plus 2 s, the second stays, the acknowledged message is kept, and the first user has read it";
 }
 
 fn on(context: &Context, node: usize, user: &User, label: &str) -> Result<Chat, Stop> {
@@ -256,7 +256,8 @@ fn death(context: &Context) -> Outcome {
     witness.roster_of(room, &[witness.user.id, victim.user.id, twofold.id])?;
     victim.say_to(&witness, room, "last words")?;
     context.command_node("down", there)?;
-    let outcome = death_is_seen(context, &witness, room, &[witness.user.id, twofold.id]);
+    let outcome = death_is_seen(context, &witness, room, &[witness.user.id, twofold.id])
+        .and_then(|()| has_read(context, &witness, &victim, room));
     // Also after a failure: later cases need the node.
     context.command_node("up", there)?;
     outcome
@@ -272,6 +273,20 @@ fn death_is_seen(context: &Context, witness: &Chat, room: u64, left: &[u64]) -> 
     let page = context.rest_at(0).history(&witness.user.token, room, 1, 0)?;
     equal("the history", &page["total"], &json!(1))?;
     Ok(())
+}
+
+/// A user of the node that died has read what was there then, and nothing after that.
+fn has_read(context: &Context, witness: &Chat, victim: &Chat, room: u64) -> Outcome {
+    let unread = |wanted: u64| {
+        context.eventually(&format!("NODE-21: {wanted} unread for the user"), || {
+            let rooms = context.rest_at(0).rooms(&victim.user.token)?;
+            let entry = rooms.iter().find(|entry| entry["id"] == json!(room));
+            Ok(entry.is_some_and(|entry| entry["unread"] == json!(wanted)))
+        })
+    };
+    unread(0)?;
+    witness.say(room, "after the death")?;
+    unread(1)
 }
 
 fn logout(context: &Context) -> Outcome {

@@ -10,8 +10,9 @@ pub use super::alive::*;
 pub use super::checks::*;
 pub use super::scenes::*;
 pub use crate::capabilities::{
-    ABUSE, APPLICATION, CHAT, ECHO, EVENTS, LEAVE, LEAVE_AND_ROSTER, NODE_COMMAND, NODES, NOTHING,
-    REST, RESTART, ROSTER, UPGRADE, UPGRADE_AND_CHAT,
+    ABUSE, APPLICATION, CHAT, CHAT_OF_NEW_USERS, ECHO, EVENTS, LEAVE, LEAVE_AND_ROSTER,
+    NODE_COMMAND, NODES, NOTHING, REST, RESTART, RESTART_OF_NEW_USERS, ROSTER, UPGRADE,
+    UPGRADE_AND_CHAT,
 };
 pub(crate) use crate::case::cases;
 pub use crate::client::ClientError;
@@ -25,5 +26,5 @@ pub use crate::client::socket::Socket;
 pub use crate::client::websocket::RawSocket;
 pub use crate::combo::*;
 pub use crate::context::{Context, QUIET};
-pub use crate::outcome::{Outcome, Stop, equal, fail, require, skip};
+pub use crate::outcome::{Outcome, Stop, equal, fail, require, shown, skip};
 pub use crate::together::together;

@@ -25,7 +25,7 @@ cases! {
     back_within_a_flush "pres.back-within-a-flush" ["PRES-26", "PRES-4"] over EVERY needs CHAT
         does "leaves and joins again at once"
         expects "other members may see the change or not; the last roster contains the user";
-    avatar_change "pres.avatar-change" ["PRES-28", "REST-58"] over EVERY needs CHAT
+    avatar_change "pres.avatar-change" ["PRES-28", "REST-58"] over EVERY needs CHAT_OF_NEW_USERS
         does "changes the avatar of a present user"
         expects "the next roster after a join contains the new avatar";
 }

@@ -3,19 +3,19 @@
 use super::prelude::*;
 
 cases! {
-    again "cid.again" ["CHAT-91", "CHAT-93", "CHAT-96"] over EVERY needs CHAT
+    again "cid.again" ["CHAT-91", "CHAT-93", "CHAT-96"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends a message with a cid, the same again with and without waiting, and again with another text"
         expects "each is acked like the first, the members get it once, and the next message has the next seq";
-    others "cid.others" ["CHAT-92", "CHAT-49"] over EVERY needs CHAT
+    others "cid.others" ["CHAT-92", "CHAT-49"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends the same cid as another user, in another room, and in other letters"
         expects "each is a message of its own";
-    sessions "cid.sessions" ["CHAT-92", "CHAT-93"] over EVERY needs CHAT
+    sessions "cid.sessions" ["CHAT-92", "CHAT-93"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends the same cid on three sessions of one user at the same time, and after a reconnect"
         expects "one message, and every ack names it";
-    values "cid.values" ["CHAT-90"] over EVERY needs CHAT
+    values "cid.values" ["CHAT-90"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends a cid of 1 and of 64 characters, and values that are none"
         expects "the first are accepted, the others are invalid_argument and not stored";
-    refused "cid.refused" ["CHAT-94", "CHAT-53"] over EVERY needs CHAT
+    refused "cid.refused" ["CHAT-94", "CHAT-53"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends a cid from outside the room, with a text that is too long, and then as it should be"
         expects "refusals, then a new message; its repetition is acked like it";
     history "cid.history" ["REST-48", "CHAT-38"] over NONE needs CHAT

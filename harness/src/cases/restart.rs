@@ -9,13 +9,13 @@ cases! {
     nobody "restart.nobody-present" ["CHAT-83", "CHAT-80"] over NONE needs RESTART
         does "kills the server while users are in a room, starts it, and joins with one of them"
         expects "that user alone is in the room";
-    again "restart.cid" ["CHAT-95", "CHAT-91"] over NONE needs RESTART
+    again "restart.cid" ["CHAT-95", "CHAT-91"] over NONE needs RESTART_OF_NEW_USERS
         does "sends a message with a cid, kills the server, starts it, and sends the message again"
         expects "the id and seq of the first, and no second message";
-    accounts "restart.accounts" ["REST-14", "REST-20"] over NONE needs RESTART
+    accounts "restart.accounts" ["REST-14", "REST-20"] over NONE needs RESTART_OF_NEW_USERS
         does "logs out one token of two, kills the server and starts it"
         expects "the other token and the password as before; the first is not valid";
-    unread "restart.unread" ["UNR-14", "UNR-2"] over NONE needs RESTART
+    unread "restart.unread" ["UNR-14", "UNR-2"] over NONE needs RESTART_OF_NEW_USERS
         does "leaves a room, lets three messages follow, kills the server more than 2 s later, and starts it"
         expects "three are unread";
     sessions "restart.sessions" ["TRN-13", "CHAT-83"] over NONE needs RESTART

@@ -98,7 +98,7 @@ fn defaults(context: &Context) -> Outcome {
     let user = context.user()?;
     let rooms = context.rest().rooms(&user.token)?;
     let has = |id: u64| rooms.iter().any(|room| room["id"] == json!(id));
-    require(has(1) && has(2), "the rooms 1 and 2", || format!("{rooms:?}"))
+    require(has(1) && has(2), "the rooms 1 and 2", || shown(&rooms))
 }
 
 fn join(context: &Context) -> Outcome {
@@ -151,7 +151,9 @@ fn join_is_effective(context: &Context) -> Outcome {
     context.pause(QUIET);
     let seqs = guest.seqs(room);
     let stray = seqs.iter().find(|seq| !allowed.iter().any(|(from, to)| (from..=to).contains(seq)));
-    require(stray.is_none(), "no message from outside the membership", || format!("seq {stray:?}"))
+    require(stray.is_none(), "no message from outside the membership", || {
+        format!("seq {}", shown(&stray))
+    })
 }
 
 fn repeated(context: &Context) -> Outcome {

@@ -142,6 +142,8 @@ fn connect(context: &Context) -> Outcome {
         require(id != socket.open().sid, "an id that is not the Engine.IO sid", || id.clone())?;
         require(!ids.contains(&id), "a unique id", || id.clone())?;
         ids.push(id);
+        goes_on(context, &socket)?;
+        no_packet("one answer to CONNECT", &socket, |packet| packet.kind == sio::Kind::Connect)?;
     }
     Ok(())
 }
@@ -188,7 +190,7 @@ fn second_connect(context: &Context) -> Outcome {
     if let Some(ending) = socket.wait_end(Duration::from_millis(700)) {
         let is_polling = context.combo.transport == Transport::Polling;
         let wanted = is_polling || code_fits(context, ending.code, 1008);
-        return require(wanted, "code 1008", || format!("{ending:?}"));
+        return require(wanted, "code 1008", || shown(&ending));
     }
     let again = socket
         .wait_packet(Duration::ZERO, "CONNECT", |packet| packet.kind == sio::Kind::Connect)?;

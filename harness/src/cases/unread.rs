@@ -3,34 +3,34 @@
 use super::prelude::*;
 
 cases! {
-    never_there "unread.never-there" ["UNR-2", "UNR-3", "UNR-1"] over EVERY needs CHAT
+    never_there "unread.never-there" ["UNR-2", "UNR-3", "UNR-1"] over EVERY needs CHAT_OF_NEW_USERS
         does "requests the unread number of a room the user never joined"
         expects "the number of all its messages";
-    reading "unread.reading" ["UNR-4", "UNR-12"] over EVERY needs CHAT
+    reading "unread.reading" ["UNR-4", "UNR-12"] over EVERY needs CHAT_OF_NEW_USERS
         does "requests the unread number while a session of the user is in the room"
         expects "0, also for the author";
-    mark "unread.mark" ["UNR-5", "UNR-2", "CHAT-50"] over EVERY needs CHAT
+    mark "unread.mark" ["UNR-5", "UNR-2", "CHAT-50"] over EVERY needs CHAT_OF_NEW_USERS
         does "leaves by roomout, by close, by FIN and by RST, then receives messages"
         expects "exactly the messages after the leave are unread";
-    last_session "unread.last-session" ["UNR-5", "UNR-15", "CHAT-71"] over EVERY needs CHAT
+    last_session "unread.last-session" ["UNR-5", "UNR-15", "CHAT-71"] over EVERY needs CHAT_OF_NEW_USERS
         does "leaves with one of two sessions, receives messages with the other, then leaves with it"
         expects "the read mark is that of the last leave";
-    updates "unread.updates" ["UNR-7", "UNR-8", "UNR-10"] over EVERY needs CHAT
+    updates "unread.updates" ["UNR-7", "UNR-8", "UNR-10"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends messages in a room that another user is not in"
         expects "that user's session gets count events with changed rooms only; the last number is correct";
-    window "unread.window" ["UNR-9", "LIM-18"] over EVERY needs CHAT
+    window "unread.window" ["UNR-9", "LIM-18"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends messages continuously for two seconds"
         expects "at most one update per unread window; the last is not late";
-    own_numbers "unread.own-numbers" ["UNR-11"] over EVERY needs CHAT
+    own_numbers "unread.own-numbers" ["UNR-11"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends messages in a room watched by users with different read marks and by an anonymous session"
         expects "each user gets their own number, the anonymous session none";
-    author "unread.author" ["UNR-12"] over EVERY needs CHAT
+    author "unread.author" ["UNR-12"] over EVERY needs CHAT_OF_NEW_USERS
         does "sends messages as a member whose second session is outside the room"
         expects "no unread number above 0 for the room";
-    entering "unread.entering" ["UNR-13"] over EVERY needs CHAT
+    entering "unread.entering" ["UNR-13"] over EVERY needs CHAT_OF_NEW_USERS
         does "joins a room with unread messages"
         expects "the user's other session gets a count of 0";
-    exact "unread.exact" ["UNR-15", "UNR-2", "REST-30"] over NONE needs CHAT
+    exact "unread.exact" ["UNR-15", "UNR-2", "REST-30"] over NONE needs CHAT_OF_NEW_USERS
         does "mixes joins, leaves and messages of three users in two rooms, then requests all unread numbers"
         expects "seq minus read mark for every user and room, in the login answer and in /api/rooms";
 }

@@ -129,7 +129,7 @@ fn ping_is_no_heartbeat(context: &Context) -> Outcome {
                     Some(close) if close.code == 1006 || code_fits(context, close.code, 4002) => {
                         Ok(())
                     }
-                    other => fail("a close with 4002", format!("{other:?}")),
+                    other => fail("a close with 4002", shown(&other)),
                 };
             }
         }

@@ -40,6 +40,12 @@ impl Response {
             .is_some_and(|value| value.to_ascii_lowercase().starts_with(mime))
     }
 
+    /// The header fields in a line, for reports.
+    pub fn named_headers(&self) -> String {
+        let fields = self.headers.iter().map(|(name, value)| format!("{name}: {value}"));
+        format!("[{}]", fields.collect::<Vec<_>>().join(", "))
+    }
+
     /// The server closes the connection after this answer.
     pub fn closes(&self) -> bool {
         self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
@@ -143,12 +149,15 @@ impl Connection {
     pub fn receive(&mut self, wait: Duration) -> Result<Response, ClientError> {
         let deadline = Instant::now() + wait;
         self.taken.clear();
-        let response = self.read_response(deadline).inspect_err(|error| {
-            if matches!(error, ClientError::Timeout(_)) {
-                // Part of an answer has arrived: the next wait starts from its beginning.
-                let rest = std::mem::take(&mut self.buffer);
-                self.buffer = std::mem::take(&mut self.taken);
-                self.buffer.extend(rest);
+        let response = self.read_response(deadline).map_err(|error| {
+            // Part of an answer has arrived: the next wait starts from its beginning.
+            let rest = std::mem::take(&mut self.buffer);
+            self.buffer = std::mem::take(&mut self.taken);
+            self.buffer.extend(rest);
+            match error {
+                ClientError::Timeout(why) => ClientError::Timeout(self.with_what_came(why)),
+                ClientError::Closed(why) => ClientError::Closed(self.with_what_came(why)),
+                other => other,
             }
         });
         let response = response?;
@@ -167,6 +176,15 @@ impl Connection {
 
     pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.buffer)
+    }
+
+    /// The reason why an answer is not whole, with its beginning.
+    fn with_what_came(&self, why: String) -> String {
+        if self.buffer.is_empty() {
+            return why;
+        }
+        let beginning = quoted(&self.buffer);
+        format!("{why}; what came, {} bytes, begins with {beginning}", self.buffer.len())
     }
 
     fn read_response(&mut self, deadline: Instant) -> Result<Response, ClientError> {
@@ -326,8 +344,15 @@ fn is_tls_alert(bytes: &[u8]) -> bool {
 }
 
 fn no_status(head: &str) -> ClientError {
-    let line: String = head.lines().next().unwrap_or("").chars().take(60).collect();
-    ClientError::Protocol(format!("no HTTP: the answer begins with {line:?}"))
+    let line = head.lines().next().unwrap_or("");
+    ClientError::Protocol(format!("no HTTP: the answer begins with {}", quoted(line.as_bytes())))
+}
+
+/// The beginning of what came, for a report.
+fn quoted(bytes: &[u8]) -> String {
+    const CHARS_MAX: usize = 60;
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * CHARS_MAX)]);
+    format!("{:?}", text.chars().take(CHARS_MAX).collect::<String>())
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 use throng_codec::socket as sio;
 use throng_events::{Emit, Events, Values};
@@ -24,7 +25,7 @@ pub struct Member {
 }
 
 /// A message as it was delivered; `None` where the event has no place for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivered {
     pub room: Option<String>,
     pub sender: Option<String>,

@@ -79,7 +79,10 @@ impl Socket {
                 state.connected.clone().or_else(|| refused.cloned())
             })?;
             if answer.kind != sio::Kind::Connect {
-                return Err(ClientError::Protocol(format!("CONNECT was refused: {answer:?}")));
+                return Err(ClientError::Protocol(format!(
+                    "CONNECT was refused: {}",
+                    sio::encode(&answer)
+                )));
             }
         }
         Ok(socket)

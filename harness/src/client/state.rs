@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use throng_codec::engine::Kind;
 use throng_codec::socket as sio;
@@ -18,13 +19,20 @@ pub struct Event {
     pub id: Option<u64>,
 }
 
+/// Its name and its arguments, as on the wire.
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq([&Value::from(self.name.as_str())].into_iter().chain(&self.args))
+    }
+}
+
 impl Event {
     pub fn arg(&self, index: usize) -> &Value {
         self.args.get(index).unwrap_or(&Value::Null)
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ending {
     /// WebSocket close code, or the status that ended polling; 1006 for a bare end of stream.
     pub code: u16,
@@ -63,7 +71,7 @@ impl State {
             format!("{}({})", event.name, args.join(","))
         };
         let ack = |(id, value, _): &(u64, Value, Instant)| format!("ack {id} {value}");
-        let other = |packet: &sio::Packet| format!("{packet:?}");
+        let other = sio::encode;
         let acks = self.acks.len().saturating_sub(NAMED_MAX);
         let came: Vec<String> = (events.iter().map(event))
             .chain(self.acks[acks..].iter().map(ack))

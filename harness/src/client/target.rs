@@ -1,7 +1,10 @@
 //! Where the server under test listens.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -11,6 +14,25 @@ use super::tls::{Tls, Trust};
 
 const DIAL_WAIT: Duration = Duration::from_secs(5);
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long a look-up of the host's address may take.
+const LOOK_UP_WAIT: Duration = Duration::from_secs(5);
+
+/// Why a URL names no target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoTarget {
+    /// It can never be one, or nobody is trusted.
+    Malformed(String),
+    /// Its host has no address.
+    Unresolved(String),
+}
+
+impl fmt::Display for NoTarget {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoTarget::Malformed(why) | NoTarget::Unresolved(why) => out.write_str(why),
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -34,7 +56,7 @@ impl Target {
     ///
     /// # Errors
     /// It is not of this form, or the host has no address.
-    pub fn parse(url: &str, engine_path: &str) -> Result<Target, String> {
+    pub fn parse(url: &str, engine_path: &str) -> Result<Target, NoTarget> {
         Target::parse_with(url, engine_path, || Err("TLS is not expected here".to_owned()))
     }
 
@@ -46,33 +68,36 @@ impl Target {
         url: &str,
         engine_path: &str,
         trust: impl FnOnce() -> Result<Trust, String>,
-    ) -> Result<Target, String> {
+    ) -> Result<Target, NoTarget> {
+        let malformed =
+            || NoTarget::Malformed(format!("{url:?} is not of the form http[s]://host:port"));
         let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
         let default_port = match scheme {
             "http" | "ws" => 80,
             "https" | "wss" => 443,
-            _ => return Err(format!("{url:?} is not of the form http[s]://host:port")),
+            _ => return Err(malformed()),
         };
         let authority = rest.trim_end_matches('/');
         if authority.contains('/') || authority.is_empty() {
-            return Err(format!("{url:?} is not of the form http[s]://host:port"));
+            return Err(malformed());
         }
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
         let with_port =
             if has_port { authority.to_owned() } else { format!("{authority}:{default_port}") };
-        let addr = with_port
-            .to_socket_addrs()
-            .map_err(|why| format!("{authority:?}: {why}"))?
-            .next()
-            .ok_or_else(|| format!("{authority:?} has no address"))?;
-        let engine_path = engine_path.to_owned();
+        let (host, port) = with_port.rsplit_once(':').ok_or_else(malformed)?;
+        let host = host.trim_matches(['[', ']']);
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            return Err(malformed());
+        }
         let tls = match default_port {
             443 => {
-                let host = with_port.rsplit_once(':').map_or(authority, |(host, _)| host);
-                Some(Tls::new(&trust()?, host.trim_matches(['[', ']']))?)
+                let tls = trust().and_then(|trust| Tls::new(&trust, host));
+                Some(tls.map_err(NoTarget::Malformed)?)
             }
             _ => None,
         };
+        let addr = look_up(&with_port).map_err(NoTarget::Unresolved)?;
+        let engine_path = engine_path.to_owned();
         let (from, answer_wait) = (None, ANSWER_WAIT);
         Ok(Target {
             authority: with_port,
@@ -115,6 +140,23 @@ impl Target {
     pub fn origin(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.authority)
+    }
+}
+
+/// The address of `host:port`.
+fn look_up(authority: &str) -> Result<SocketAddr, String> {
+    let (done, found) = mpsc::channel();
+    let name = authority.to_owned();
+    thread::spawn(move || {
+        // Nobody listens any more when it has taken too long.
+        let _ = done.send(name.to_socket_addrs().map(|mut found| found.next()));
+    });
+    let unresolved = |why: &str| format!("{authority}: the host has no address: {why}");
+    match found.recv_timeout(LOOK_UP_WAIT) {
+        Ok(Ok(Some(addr))) => Ok(addr),
+        Ok(Ok(None)) => Err(unresolved("the name is known, without any")),
+        Ok(Err(why)) => Err(unresolved(&why.to_string())),
+        Err(_) => Err(unresolved(&format!("no answer in {LOOK_UP_WAIT:?}"))),
     }
 }
 

@@ -15,7 +15,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
 };
 
 /// How much may wait for the slower side of a connection.
@@ -138,14 +139,44 @@ fn handshake(tls: &mut ClientConnection, sealed: &TcpStream, wait: Duration) -> 
         if let Err(why) = tls.process_new_packets() {
             // The alert that says why goes out as far as it can.
             let _ = tls.write_tls(&mut &*sealed);
-            return Err(match why {
-                rustls::Error::InvalidMessage(_) => "the port does not speak it".to_owned(),
-                why => why.to_string(),
-            });
+            return Err(in_words(&why));
         }
     }
     Ok(())
 }
+
+/// What is wrong, and for a certificate of one's own what to do about it.
+fn in_words(why: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(fault) = why else {
+        return match why {
+            rustls::Error::InvalidMessage(_) => "the port does not speak it".to_owned(),
+            other => other.to_string(),
+        };
+    };
+    // The rest of the sentence of rustls is its own names of things.
+    const OF_A_CA: &str = "CaUsedAsEndEntity";
+    let hint = match fault {
+        CertificateError::Other(other) if format!("{other:?}").contains(OF_A_CA) => {
+            return format!("invalid peer certificate: {CA_AS_SERVER}");
+        }
+        CertificateError::UnknownIssuer => {
+            "it is signed by none of the trusted authorities; --ca FILE names others, --insecure trusts any"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another host than that of --target (a certificate needs a subjectAltName; a common \
+             name alone does not count)"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        _ => return why.to_string(),
+    };
+    format!("{why}: {hint}")
+}
+
+/// `openssl req -x509` makes such a certificate without further options.
+const CA_AS_SERVER: &str = "the server shows a certificate of an authority (CA:TRUE) as its own, which no client has \
+    to take. Make one for the server: openssl req -x509 -newkey rsa:2048 -nodes -days 30 -keyout key.pem -out cert.pem \
+    -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext basicConstraints=critical,CA:FALSE (an address instead of a \
+    name: IP:127.0.0.1), and give it as --ca cert.pem; or run with --insecure";
 
 /// Two ends of one TCP connection in this process.
 fn pair() -> io::Result<(TcpStream, TcpStream)> {

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use throng_codec::engine::Frame;
 use throng_codec::websocket::{
     BINARY, Close, Decoder, FIN, Fault, Mask, Message, PONG, TEXT, accept_key, close_frame, frame,
@@ -27,7 +28,7 @@ pub const UPGRADE: [(&str, &str); 4] = [
 ];
 
 /// What ended the connection: 1005 for a close frame without a code, 1006 for none at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CloseFrame {
     pub code: u16,
     pub reason: String,

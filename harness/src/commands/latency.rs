@@ -14,7 +14,7 @@ use crate::output::{Output, say};
 use crate::run::Run;
 
 pub fn latency(args: &LatencyArgs) -> Exit {
-    let nodes = nodes(&args.target).map_err(usage)?;
+    let nodes = nodes(&args.target)?;
     let mut json = Output::of(args.json.as_ref()).map_err(usage)?;
     let capabilities = reach(&nodes, Profile::Throng, None).map_err(unreachable)?;
     let wanted = combos(args.protocol, TransportArg::Websocket);

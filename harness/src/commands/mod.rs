@@ -13,10 +13,10 @@ use throng_spec::Profile;
 
 use crate::capabilities::Capabilities;
 use crate::cli::{Command, TargetArgs};
-use crate::client::target::Target;
+use crate::client::target::{NoTarget, Target};
 use crate::client::tls::Trust;
 use crate::credentials::Credentials;
-use crate::output::complain;
+use crate::output::print_error;
 use crate::probe::probe;
 
 pub const CONFORMS: u8 = 0;
@@ -39,7 +39,7 @@ pub fn execute(command: Command) -> u8 {
         Command::Man { dir } => shell::man(&dir),
     };
     outcome.unwrap_or_else(|(code, why)| {
-        complain(why);
+        print_error(why);
         code
     })
 }
@@ -55,9 +55,15 @@ fn unreachable(why: String) -> (u8, String) {
     (UNREACHABLE, why)
 }
 
-fn nodes(args: &TargetArgs) -> Result<Vec<Target>, String> {
+fn nodes(args: &TargetArgs) -> Result<Vec<Target>, (u8, String)> {
     let trust = || Trust::new(args.ca.as_deref(), args.insecure);
-    args.target.iter().map(|url| Target::parse_with(url, &args.engine_path, trust)).collect()
+    let node = |url: &String| {
+        Target::parse_with(url, &args.engine_path, trust).map_err(|why| match why {
+            NoTarget::Malformed(why) => usage(why),
+            NoTarget::Unresolved(why) => unreachable(why),
+        })
+    };
+    args.target.iter().map(node).collect()
 }
 
 /// What the nodes offer, all of them reachable: they are one server.

@@ -15,7 +15,7 @@ use crate::mutants::effort::Effort;
 use crate::mutants::matrix::{Matrix, State};
 use crate::mutants::page;
 use crate::mutants::trial::Trial;
-use crate::output::{Output, complain, say};
+use crate::output::{Files, Output, print_error, say};
 use crate::report::text;
 use crate::runner::glob;
 
@@ -28,6 +28,12 @@ pub fn mutants(args: &MutantsArgs) -> Exit {
         return Ok(CONFORMS);
     }
     let known = known_alive(args)?;
+    Files::default()
+        .writes("--json", args.json.as_ref())
+        .writes("--matrix", args.matrix.as_ref())
+        .reads("--known-alive", args.known_alive.as_ref())
+        .differ()
+        .map_err(usage)?;
     let mut json = Output::of(args.json.as_ref()).map_err(usage)?;
     let mut html = Output::of(args.matrix.as_ref()).map_err(usage)?;
     let program = std::env::current_exe().map_err(|why| (USAGE, why.to_string()))?;
@@ -67,6 +73,18 @@ fn chosen(args: &MutantsArgs) -> Result<Vec<Mutant>, (u8, String)> {
         args.filter.iter().any(|filter| glob(filter, &mutant.name))
             || mutant.clauses.iter().any(|clause| is_of(clause))
     };
+    let fits = |filter: &&String| {
+        let fits = |mutant: &Mutant| {
+            glob(filter, &mutant.name) || mutant.clauses.iter().any(|clause| glob(filter, clause))
+        };
+        chosen.iter().any(fits)
+    };
+    let unfit: Vec<&str> =
+        args.filter.iter().filter(|filter| !fits(filter)).map(String::as_str).collect();
+    if !unfit.is_empty() {
+        let unfit = unfit.join(", ");
+        return Err(usage(format!("--filter {unfit}: no mutant; see `mutants --list`")));
+    }
     chosen.retain(|mutant| args.filter.is_empty() || matches(mutant));
     chosen.retain(|mutant| !(args.no_abuse && is_abused(mutant)));
     if let Some((index, count)) = args.shard {
@@ -126,7 +144,7 @@ fn close(
         say!("survived: {} ({}){known}", trial.mutant, trial.clauses.join(" "));
     }
     for trial in trials.iter().filter(|trial| trial.is_detected() && is_known(trial)) {
-        complain(format_args!("{} is listed as alive and is detected", trial.mutant));
+        print_error(format_args!("{} is listed as alive and is detected", trial.mutant));
     }
     let open = matrix.open().count();
     say!(
@@ -142,7 +160,7 @@ fn close(
         }
     }
     for report in &correct.failed {
-        complain(format_args!("the correct server fails {}", report.name));
+        print_error(format_args!("the correct server fails {}", report.name));
         say!("\n{}", text::details(report));
     }
     if new == 0 && died == 0 && correct.failed.is_empty() { CONFORMS } else { BROKEN }

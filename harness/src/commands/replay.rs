@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use throng_spec::Profile;
 
-use super::{BROKEN, CONFORMS, Exit, UNREACHABLE, USAGE, nodes, reach, read, unreachable, usage};
+use super::{BROKEN, CONFORMS, Exit, UNREACHABLE, USAGE, nodes, reach, read, unreachable};
 use crate::cli::ReplayArgs;
 use crate::combo::E4W;
 use crate::context::Context;
@@ -18,7 +18,7 @@ use crate::run::Run;
 pub fn replay(args: &ReplayArgs) -> Exit {
     let script: Script = serde_json::from_str(&read(&args.file)?)
         .map_err(|why| (USAGE, format!("{} is not a script: {why}", args.file.display())))?;
-    let nodes = nodes(&args.target).map_err(usage)?;
+    let nodes = nodes(&args.target)?;
     let capabilities = reach(&nodes, Profile::Throng, None).map_err(unreachable)?;
     if !capabilities.chat || !capabilities.rooms_on_demand {
         return Err((USAGE, "scripts need a target with chat and rooms on demand".to_owned()));

@@ -1,7 +1,7 @@
 //! `run`: the cases against a target.
 
 use std::io::{IsTerminal, Write, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use jiff::{Timestamp, Unit};
 use throng_events::Events;
 use throng_spec::Profile;
 
-use super::{Exit, USAGE, nodes, reach, read, usage};
+use super::{Exit, UNREACHABLE, USAGE, nodes, reach, read, usage};
 use crate::abuse;
 use crate::capabilities::{Capabilities, Capability};
 use crate::cases;
@@ -18,7 +18,7 @@ use crate::cli::{LevelArg, ProfileArg, RunArgs, combos};
 use crate::credentials::{Credentials, Place};
 use crate::demands::{self, Demands};
 use crate::known::Known;
-use crate::output::{Output, complain, say};
+use crate::output::{Files, Output, print_error, say};
 use crate::report::{Summary, html, json, junit, text};
 use crate::run::{Run, by_command};
 use crate::runner::{self, Instance, Report, Selection, Settings, Verdict};
@@ -36,14 +36,21 @@ pub fn run(args: &RunArgs) -> Exit {
         shard: args.shard,
     };
     let instances = selection.instances(&cases::all());
+    let unfit = selection.unfit_filters(&cases::all());
+    if !unfit.is_empty() {
+        let unfit = unfit.join(", ");
+        let why =
+            format!("--filter {unfit}: no case of this selection; see `list`, `list --coverage`");
+        return Err(usage(why));
+    }
     if instances.is_empty() {
         return Err((USAGE, "no case matches this selection".to_owned()));
     }
     let demands = demands(args).map_err(usage)?;
-    let mut nodes = nodes(&args.target).map_err(usage)?;
-    for node in &mut nodes {
-        node.has_given_users = credentials.is_some();
-    }
+    let nodes = match nodes(&args.target) {
+        Err((UNREACHABLE, why)) => Err(why),
+        found => Ok(found?),
+    };
     let plan = args.abuse.plan();
     if let Some(plan) = &plan {
         abuse::raise_open_files(plan).map_err(usage)?;
@@ -52,10 +59,16 @@ pub fn run(args: &RunArgs) -> Exit {
     let seed = args.seed.unwrap_or_else(seed_of_the_clock);
     let target = args.target.target.join(",");
     let start = Instant::now();
-    let reached = reach(&nodes, profile, credentials.as_deref());
-    let (capabilities, unreachable) = match reached {
-        Ok(capabilities) => (capabilities, None),
-        Err(why) => (Capabilities::default(), Some(why)),
+    let reached = nodes.and_then(|mut nodes| {
+        for node in &mut nodes {
+            node.has_given_users = credentials.is_some();
+        }
+        let capabilities = reach(&nodes, profile, credentials.as_deref())?;
+        Ok((nodes, capabilities))
+    });
+    let (nodes, capabilities, unreachable) = match reached {
+        Ok((nodes, capabilities)) => (nodes, capabilities, None),
+        Err(why) => (Vec::new(), Capabilities::default(), Some(why)),
     };
     let mut shortfalls = Vec::new();
     let mut unnamed = Vec::new();
@@ -67,7 +80,7 @@ pub fn run(args: &RunArgs) -> Exit {
         outputs.record(&target, &capabilities).map_err(usage)?;
         shortfalls = demands.lacking(&capabilities, &instances);
         for shortfall in &shortfalls {
-            complain(format_args!("{}: {}", shortfall.demand, shortfall.observed));
+            print_error(format_args!("{}: {}", shortfall.demand, shortfall.observed));
         }
         let mut run = Run::new(nodes, capabilities.clone(), seed);
         run.node_switch = args.node_command.clone().map(by_command);
@@ -76,6 +89,7 @@ pub fn run(args: &RunArgs) -> Exit {
         run.slow = args.slow;
         run.soak = Duration::from_secs_f64(args.soak);
         run.slo = args.slo.clone();
+        run.connect_timeout = args.connect_timeout.map(Duration::from_secs_f64);
         run.wait = Duration::from_secs_f64(args.wait);
         run.scripts = Some(args.scripts.clone());
         run.abuse = plan;
@@ -113,7 +127,7 @@ pub fn run(args: &RunArgs) -> Exit {
     };
     outputs.write(&summary).map_err(usage)?;
     if let Some(why) = &unreachable {
-        complain(why);
+        print_error(why);
         return Ok(summary.exit_code());
     }
     for report in reports.iter().filter(|report| report.is_bad() && !report.known_failing) {
@@ -279,6 +293,20 @@ struct Outputs {
 
 impl Outputs {
     fn create(args: &RunArgs) -> Result<Outputs, String> {
+        let mut files = Files::default()
+            .writes("--junit", args.junit.as_ref())
+            .writes("--json", args.json.as_ref())
+            .writes("--html", args.html.as_ref())
+            .writes("--record-capabilities", args.record_capabilities.as_ref())
+            .reads("--known-failing", args.known_failing.as_ref())
+            .reads("--tokens", args.tokens.as_ref())
+            .reads("--events", args.events.as_ref())
+            .reads("--ca", args.target.ca.as_ref());
+        let required: Vec<PathBuf> = args.require.iter().map(PathBuf::from).collect();
+        for file in &required {
+            files = files.reads("--require", Some(file));
+        }
+        files.differ()?;
         Ok(Outputs {
             junit: Output::of(args.junit.as_ref())?,
             json: Output::of(args.json.as_ref())?,

@@ -156,6 +156,7 @@ fn run_against(targets: Vec<Target>, known: Option<&Capabilities>) -> Run {
     run.cases = SCRIPTS;
     run.wait = Duration::from_secs(3);
     run.lease = Duration::from_secs(2);
+    run.connect_timeout = Some(throng_reference::Options::default().connect_timeout);
     run
 }
 

@@ -12,6 +12,7 @@ use super::model::{Connection, Interval, Until};
 use super::script::{Mode, ROOMS};
 use crate::client::chat::{is_roster_of, message, roster_ids};
 use crate::client::state::Event;
+use crate::outcome::shown;
 
 fn eventually(stage: &Stage<'_>, mut look: impl FnMut() -> Play<()>) -> Play<()> {
     let deadline = Instant::now() + stage.timeout;
@@ -101,11 +102,11 @@ pub fn nothing_comes(stage: &Stage<'_>, soak: Duration) -> Play<()> {
         let events = actor.chat.socket.events_since(from);
         if let Some(event) = events.iter().find(|event| !is_of_others(event)) {
             let expected = format!("no event for session {number} while nothing happens");
-            return Err(violation("CHAT-102", expected, format!("{event:?}")));
+            return Err(violation("CHAT-102", expected, shown(&event)));
         }
         if let Some(ending) = actor.chat.socket.ending() {
             let expected = format!("session {number} stays open while nothing happens");
-            return Err(violation("CHAT-101", expected, format!("{ending:?}")));
+            return Err(violation("CHAT-101", expected, shown(&ending)));
         }
     }
     Ok(())
@@ -150,7 +151,7 @@ fn roster_is_right(stage: &Stage<'_>, actor: &Actor, room: usize, mode: Mode) ->
     let (users, online) = roster_seen(&actor.chat.socket.events(), stage.rooms[room]);
     let who = format!("session {} in room {room}", actor.number);
     if let Some(ending) = actor.chat.socket.ending() {
-        return Err(violation("CHAT-84", format!("{who} stays open"), format!("{ending:?}")));
+        return Err(violation("CHAT-84", format!("{who} stays open"), shown(&ending)));
     }
     if mode == Mode::Count {
         let wanted = wanted.len() as u64;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-use crate::capabilities::{CHAT, NODE_COMMAND};
+use crate::capabilities::{CHAT_OF_NEW_USERS, NODE_COMMAND_OF_NEW_USERS};
 use crate::case::cases;
 use crate::client::transcript::Line;
 use crate::combo::NONE;
@@ -60,16 +60,16 @@ const EVERYTHING: [&str; 42] = [
 ];
 
 cases! {
-    chat "prop.chat" EVERYTHING over NONE needs CHAT
+    chat "prop.chat" EVERYTHING over NONE needs CHAT_OF_NEW_USERS
         does "plays random joins, leaves, messages and bursts of several users with several sessions"
         expects "each client gets what the model says and nothing else; rosters, unread numbers and acks are exact at rest";
-    faults "prop.faults" EVERYTHING over NONE needs CHAT
+    faults "prop.faults" EVERYTHING over NONE needs CHAT_OF_NEW_USERS
         does "plays the same with FIN, RST, silence, 41, reconnects, upgrades, malformed packets and bad tokens"
         expects "as without faults: no ghost, no gap, no duplicate, nothing outside a membership";
-    crowds "prop.crowds" EVERYTHING over NONE needs CHAT
+    crowds "prop.crowds" EVERYTHING over NONE needs CHAT_OF_NEW_USERS
         does "plays messages, joins and leaves of all members of a room at the same time"
         expects "one order for all members, and correct rosters at rest";
-    nodes "prop.nodes" ["NODE-1", "NODE-5", "NODE-20", "NODE-21", "NODE-22", "CHAT-60", "CHAT-61", "UNR-15"] over NONE needs NODE_COMMAND
+    nodes "prop.nodes" ["NODE-1", "NODE-5", "NODE-20", "NODE-21", "NODE-22", "CHAT-60", "CHAT-61", "UNR-15"] over NONE needs NODE_COMMAND_OF_NEW_USERS
         does "plays the same on all nodes of the target, which are killed and started meanwhile"
         expects "as the model says: the sessions of a dead node end, everything else continues";
 }

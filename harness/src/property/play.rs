@@ -13,6 +13,7 @@ use super::{Broken, Play};
 use crate::client::chat::message;
 use crate::context::Context;
 use crate::invariants;
+use crate::outcome::shown;
 use crate::together::together;
 
 /// Plays the script; what it leads to must last for `soak`, while nothing else happens.
@@ -176,7 +177,7 @@ fn bounce(stage: &mut Stage<'_>, client: usize, room: usize) -> Play<()> {
     stage.model.seq[room] = before + 1;
     let all_ok = answers.iter().all(|answer| answer["ok"] == json!(true));
     expect(all_ok, "CHAT-63", "roomout, room and message take effect in order", || {
-        format!("{answers:?}")
+        shown(&answers)
     })?;
     seq_is(&answers[2], before + 1)
 }
@@ -198,7 +199,7 @@ fn babble(stage: &mut Stage<'_>, room: usize, count: usize) -> Play<()> {
     let mut seqs = Vec::new();
     for (number, answers) in &answers {
         let own: Vec<u64> = answers.iter().filter_map(|answer| answer["seq"].as_u64()).collect();
-        expect(own.len() == count, "CHAT-37", "messages that are sent", || format!("{answers:?}"))?;
+        expect(own.len() == count, "CHAT-37", "messages that are sent", || shown(&answers))?;
         expect(own.is_sorted(), "CHAT-62", "seq in the order sent", || {
             format!("{own:?} for session {number}")
         })?;

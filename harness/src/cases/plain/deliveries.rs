@@ -10,11 +10,14 @@ cases! {
     crowd "events.crowd" ["EVT-10"] over EVERY needs EVENTS
         does "eight sessions in one room send a message each"
         expects "each reaches the seven others once";
+    many_members "events.many-members" ["EVT-10", "EVT-2", "EVT-20", "EVT-24"] over ONLY_E4W needs EVENTS
+        does "40 sessions join one room; the first, the last and one between send messages"
+        expects "each message reaches all others once; where there are rosters, the last has all 40";
     other_rooms "events.other-rooms" ["EVT-11"] over EVERY needs EVENTS
         does "sends a message to one of four rooms, while sessions are in the others and in none"
         expects "it reaches the members of this room only";
     order "events.order" ["EVT-14", "EVT-10"] over EVERY needs EVENTS
-        does "sends thirty messages without waiting to a room with three other members"
+        does "sends forty messages without waiting to a room with three other members"
         expects "each member receives all of them once, in this order";
     equal_texts "events.equal-texts" ["EVT-15"] over EVERY needs EVENTS
         does "sends the same text three times, and once from another session"
@@ -64,6 +67,29 @@ fn crowd(context: &Context) -> Outcome {
     Ok(())
 }
 
+fn many_members(context: &Context) -> Outcome {
+    const MEMBERS: usize = 40;
+    let room = context.room_name();
+    let mut sessions = Vec::new();
+    for index in 0..MEMBERS {
+        let session = context.member(&format!("member-{index}"))?;
+        if session.join(&room)?.is_refused {
+            return skip(format!("the target refuses the join of member {}", index + 1));
+        }
+        sessions.push(session);
+    }
+    let members: Vec<&Member> = sessions.iter().collect();
+    for sender in [0, MEMBERS / 2, MEMBERS - 1] {
+        let mut others = members.clone();
+        others.remove(sender);
+        reaches(context, members[sender], &room, &others, "EVT-10")?;
+    }
+    if context.run.lacks(ROSTER).is_some() {
+        return Ok(());
+    }
+    roster_is("EVT-20", &members, &room, &members)
+}
+
 fn other_rooms(context: &Context) -> Outcome {
     let rooms: Vec<String> = (0..4).map(|_| context.room_name()).collect();
     let sender = context.member("sender")?;
@@ -81,7 +107,7 @@ fn other_rooms(context: &Context) -> Outcome {
 }
 
 fn order(context: &Context) -> Outcome {
-    const MESSAGES: usize = 30;
+    const MESSAGES: usize = 40;
     let room = context.room_name();
     let sender = context.member("sender")?;
     let members = [context.watcher("one")?, context.watcher("two")?, context.member("three")?];

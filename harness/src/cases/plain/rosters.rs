@@ -237,7 +237,7 @@ fn of_others(context: &Context) -> Outcome {
         session.fence()?;
         let count = session.roster_count(&room) - before;
         require(count == 0, &format!("EVT-25: no roster of the room for {who}"), || {
-            format!("{count} rosters, the last {:?}", session.roster(&room))
+            format!("{count} rosters, the last {}", shown(&session.roster(&room)))
         })?;
     }
     Ok(())

@@ -12,7 +12,7 @@ pub fn ids_of(members: &[&Member]) -> Vec<String> {
 
 pub fn is_accepted(what: &str, answer: &Answer) -> Outcome {
     require(!answer.is_refused, &format!("{what} is accepted"), || {
-        format!("the acknowledgement {:?}", answer.args)
+        format!("the acknowledgement {}", shown(&answer.args))
     })
 }
 
@@ -49,7 +49,7 @@ pub fn reaches(
         let named = (delivered.room.as_deref(), delivered.sender.as_deref());
         let fits = named.0.is_none_or(|of| of == room) && named.1.is_none_or(|of| of == sender.id);
         let expected = format!("EVT-12: room {room:?} and sender {:?}", sender.id);
-        require(fits, &expected, || format!("{named:?}"))?;
+        require(fits, &expected, || format!("{} and {}", shown(&named.0), shown(&named.1)))?;
     }
     comes_once(members, &text)?;
     Ok(text)

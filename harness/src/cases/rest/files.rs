@@ -7,25 +7,25 @@ use crate::cases::prelude::*;
 use crate::client::http::Connection;
 
 cases! {
-    upload_image "rest.upload-image" ["REST-50", "REST-53", "REST-54", "REST-55", "REST-56"] over NONE needs CHAT
+    upload_image "rest.upload-image" ["REST-50", "REST-53", "REST-54", "REST-55", "REST-56"] over NONE needs CHAT_OF_NEW_USERS
         does "uploads images of four types with wrong names and content types, twice"
         expects "Saved, a URL with the extension of the real type, safe headers, and one URL for the same bytes";
-    upload_faults "rest.upload-faults" ["REST-52", "REST-53"] over NONE needs CHAT
+    upload_faults "rest.upload-faults" ["REST-52", "REST-53"] over NONE needs CHAT_OF_NEW_USERS
         does "uploads nothing, an empty file, HTML and SVG with image names, and images to unknown rooms"
         expects "errno 500 and the text";
-    upload_too_large "rest.upload-too-large" ["REST-52", "LIM-10"] over NONE needs CHAT
+    upload_too_large "rest.upload-too-large" ["REST-52", "LIM-10"] over NONE needs CHAT_OF_NEW_USERS
         does "uploads more than 3 MiB"
         expects "errno 500, or status 413";
-    avatar "rest.avatar" ["REST-51", "REST-58"] over NONE needs CHAT
+    avatar "rest.avatar" ["REST-51", "REST-58"] over NONE needs CHAT_OF_NEW_USERS
         does "uploads an avatar"
         expects "Saved, a URL that serves the bytes, and the user's avatar is that URL";
-    upload_asked "rest.upload-asked" ["REST-59", "TRN-110", "REST-5"] over NONE needs CHAT
+    upload_asked "rest.upload-asked" ["REST-59", "TRN-110", "REST-5"] over NONE needs CHAT_OF_NEW_USERS
         does "begins uploads with a token that nobody has and one that was logged out, and sends nothing of their bodies"
         expects "401 at once; a client that sends 4 MiB behind it can read it";
     uploads_apart "rest.uploads-apart" ["LIM-90"] over NONE needs CHAT
         does "begins 40 uploads as one user and does not go on with them, and uploads as another"
         expects "the other's is stored at once; the 40 are answered with status 408 10 s after they began";
-    storage_paths "rest.storage-paths" ["REST-57", "REST-73"] over NONE needs CHAT
+    storage_paths "rest.storage-paths" ["REST-57", "REST-73"] over NONE needs CHAT_OF_NEW_USERS
         does "requests paths below /storage/ and paths with .."
         expects "404, and never another file";
 }

@@ -3,7 +3,7 @@
 use crate::cases::prelude::*;
 
 cases! {
-    rooms "rest.rooms" ["REST-30"] over NONE needs CHAT
+    rooms "rest.rooms" ["REST-30"] over NONE needs CHAT_OF_NEW_USERS
         does "requests the list of rooms"
         expects "each with exactly id, name, online, seq and unread";
     history_shape "rest.history-shape" ["REST-40", "REST-46", "REST-43"] over NONE needs CHAT

@@ -3,7 +3,7 @@
 use crate::cases::prelude::*;
 
 cases! {
-    json_everywhere "rest.json" ["REST-1", "REST-2"] over NONE needs CHAT
+    json_everywhere "rest.json" ["REST-1", "REST-2"] over NONE needs CHAT_OF_NEW_USERS
         does "sends valid and invalid requests to several routes"
         expects "JSON objects with application/json; application errors with status 200";
     unknown_route "rest.unknown-route" ["REST-6", "REST-7"] over NONE needs CHAT
@@ -12,7 +12,7 @@ cases! {
     throttle "rest.throttle" ["REST-8", "REST-9", "LIM-24", "LIM-35"] over NONE needs CHAT
         does "follows the headers of the rate limit until it is exceeded"
         expects "429 beyond the limit, with Retry-After";
-    bad_body "rest.bad-body" ["REST-10"] over NONE needs CHAT
+    bad_body "rest.bad-body" ["REST-10"] over NONE needs CHAT_OF_NEW_USERS
         does "posts bodies that are not JSON objects"
         expects "400, or the answer to an empty object";
     robot "rest.robot" ["REST-60", "REST-61"] over NONE needs CHAT

@@ -3,22 +3,22 @@
 use crate::cases::prelude::*;
 
 cases! {
-    token_order "rest.token-order" ["REST-3", "REST-11"] over NONE needs CHAT
+    token_order "rest.token-order" ["REST-3", "REST-11"] over NONE needs CHAT_OF_NEW_USERS
         does "sends different tokens in query, body, Authorization header and cookie"
         expects "the first token present decides, even if invalid; empty, false and null count as absent";
     cookie "rest.cookie" ["REST-4", "CHAT-14"] over NONE needs CHAT
         does "uses the cookie of a login for GET, for POST, and together with an empty api_token"
         expects "HttpOnly, SameSite=Strict, Path=/api; valid for GET without api_token only";
-    foreign_origin "rest.foreign-origin" ["REST-13", "REST-5", "TRN-65"] over NONE needs CHAT
+    foreign_origin "rest.foreign-origin" ["REST-13", "REST-5", "TRN-65"] over NONE needs CHAT_OF_NEW_USERS
         does "uses cookie and token in requests of pages of other sites"
         expects "401 by the cookie, the user by the token, and nothing that the page may read";
-    unauthenticated "rest.unauthenticated" ["REST-5", "REST-11"] over NONE needs CHAT
+    unauthenticated "rest.unauthenticated" ["REST-5", "REST-11"] over NONE needs CHAT_OF_NEW_USERS
         does "calls every private route without token and with bad tokens"
         expects "401 and Unauthenticated.";
-    logout "rest.logout" ["REST-20"] over NONE needs CHAT
+    logout "rest.logout" ["REST-20"] over NONE needs CHAT_OF_NEW_USERS
         does "logs out"
         expects "the token is invalid at once, and the cookie is cleared";
-    user "rest.user" ["REST-22", "REST-23", "REST-24"] over NONE needs CHAT
+    user "rest.user" ["REST-22", "REST-23", "REST-24"] over NONE needs CHAT_OF_NEW_USERS
         does "requests the own user by token and by cookie"
         expects "the user object itself; api_token by token only";
 }
