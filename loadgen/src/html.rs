@@ -89,7 +89,8 @@ fn latencies(report: &Report) -> Table {
 fn levels(report: &Report) -> Table {
     let mut table = Table::new(["SLO", "is", ""]);
     for outcome in &report.slo {
-        let value = outcome.value.map_or("no such number".to_owned(), |value| value.to_string());
+        let value = outcome.value.map(|value| value.to_string()).or_else(|| outcome.why.clone());
+        let value = value.unwrap_or_default();
         table.row([outcome.slo.as_str(), &value, if outcome.met { "met" } else { "missed" }]);
     }
     table
