@@ -32,6 +32,7 @@ io.on("connection", (socket) => {
   socket.on("enter", async (room, ack) => {
     if (has("late-join")) await new Promise((resolve) => setTimeout(resolve, 20)); // looks something up
     current = room;
+    if (has("small-rooms") && (people.get(room)?.length ?? 0) >= 9) return ack({ ok: true });
     socket.join(room);
     add(room, socket.id);
     announce(room);

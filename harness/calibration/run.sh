@@ -28,6 +28,7 @@ open-rooms     events.outsider
 talk-to-all    events.other-rooms
 current-room   events.two-rooms
 one-room       events.end.cut
+small-rooms    events.many-members
 "
 
 start() { # FILE [OPTION]: sets $url
