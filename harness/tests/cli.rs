@@ -107,6 +107,7 @@ fn what_was_observed_is_json() {
         (Defect::LeakedToken, "room.join", "api_token"),
         (Defect::GreetingConnect, "SIO-48", "[\"connect\",\"welcome\"]"),
         (Defect::DisconnectAnswered, "SIO-61", "observed: "),
+        (Defect::BinaryDelivered, "eio.binary", "observed: [7,"),
     ] {
         let server = wrong(defect);
         let output = harness(&["run", "--target", &server.url(), "--filter", case]);

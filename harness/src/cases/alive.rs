@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use throng_codec::engine::{Data, Kind, Packet};
+use throng_codec::engine::{Kind, Packet};
 
 use super::checks::{UNKNOWN_SID, nothing, refused, status};
 use crate::client::ClientError;
 use crate::client::options::Transport;
+pub use crate::client::poller::texts;
 use crate::client::poller::{Poller, is_message};
 use crate::client::socket::Socket;
 use crate::client::websocket::{CloseFrame, RawSocket};
@@ -175,12 +176,4 @@ pub fn code_is(context: &Context, observed: u16, code: u16) -> Outcome {
 
 pub fn kinds(packets: &[Packet]) -> Vec<Kind> {
     packets.iter().map(|packet| packet.kind).collect()
-}
-
-pub fn texts(packets: &[Packet]) -> Vec<String> {
-    let text = |packet: &Packet| match &packet.data {
-        Data::Text(text) => format!("{}{text}", packet.kind.digit()),
-        Data::Binary(bytes) => format!("{} bytes of binary", bytes.len()),
-    };
-    packets.iter().map(text).collect()
 }

@@ -40,7 +40,10 @@ impl Poller {
         let mut packets = packets.into_iter();
         let open = match packets.next() {
             Some(Packet { kind: Kind::Open, data: Data::Text(json) }) => Open::parse(&json)?,
-            other => return Err(ClientError::Protocol(format!("the first packet is {other:?}"))),
+            other => {
+                let first = texts(other.as_slice());
+                return Err(ClientError::Protocol(format!("the first packet is {first:?}")));
+            }
         };
         let (sid, first) = (open.sid.clone(), packets.collect());
         Ok(Poller { sid, open, first, protocol, rest, may_send_last: false, auth: None })
@@ -104,7 +107,10 @@ impl Poller {
                 return Ok(seen);
             }
         }
-        Err(ClientError::Protocol(format!("only other packets in {POLLS_MAX} polls: {seen:?}")))
+        Err(ClientError::Protocol(format!(
+            "only other packets in {POLLS_MAX} polls: {:?}",
+            texts(&seen)
+        )))
     }
 
     /// On protocol 4 the client answers pings.
@@ -137,7 +143,7 @@ impl Poller {
         if connected {
             Ok(())
         } else {
-            Err(ClientError::Protocol(format!("CONNECT was answered with {packets:?}")))
+            Err(ClientError::Protocol(format!("CONNECT was answered with {:?}", texts(&packets))))
         }
     }
 }
@@ -179,4 +185,13 @@ pub fn packets_of(protocol: Protocol, response: &Response) -> Result<Vec<Packet>
 pub fn is_message(packet: &Packet, prefix: &str) -> bool {
     packet.kind == Kind::Message
         && matches!(&packet.data, Data::Text(text) if text.starts_with(prefix))
+}
+
+/// Packets as they are written.
+pub fn texts(packets: &[Packet]) -> Vec<String> {
+    let text = |packet: &Packet| match &packet.data {
+        Data::Text(text) => format!("{}{text}", packet.kind.digit()),
+        Data::Binary(bytes) => format!("{} bytes of binary", bytes.len()),
+    };
+    packets.iter().map(text).collect()
 }
