@@ -72,9 +72,11 @@ impl Crowd {
         let outbox = self.shard.outbox();
         outbox.take_dirty(&mut self.dirty);
         for pipe in self.dirty.drain(..) {
-            let mut slices = [IoSlice::new(&[]); 8];
-            let filled = outbox.slices(pipe, &mut slices, usize::MAX);
-            let bytes = slices[..filled].iter().map(|slice| slice.len()).sum();
+            let bytes = outbox.piece(pipe).map(<[u8]>::len).unwrap_or_else(|| {
+                let mut slices = [IoSlice::new(&[]); 8];
+                let filled = outbox.slices(pipe, &mut slices, usize::MAX);
+                slices[..filled].iter().map(|slice| slice.len()).sum()
+            });
             self.sent_bytes += bytes;
             assert_eq!(outbox.sent(pipe, bytes), Flushed::Empty);
         }

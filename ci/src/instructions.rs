@@ -23,18 +23,32 @@ struct Load {
 
 const LOADS: &[Load] = &[
     Load {
+        name: "one publish a turn, 10 members",
+        members: 10,
+        publishes_per_turn: 1,
+        turns: 1000,
+        budget: 1489.0,
+    },
+    Load {
+        name: "one publish a turn, 100 members",
+        members: 100,
+        publishes_per_turn: 1,
+        turns: 200,
+        budget: 274.0,
+    },
+    Load {
         name: "one publish a turn, 1000 members",
         members: 1000,
         publishes_per_turn: 1,
         turns: 100,
-        budget: 228.0,
+        budget: 152.0,
     },
     Load {
         name: "64 publishes a turn, 1000 members",
         members: 1000,
         publishes_per_turn: 64,
         turns: 20,
-        budget: 26.0,
+        budget: 13.1,
     },
 ];
 

@@ -77,7 +77,8 @@ impl Chat {
     /// Calls edge with what it acts on.
     fn at_edge(&mut self, cx: &mut Cx<'_, Chat>, call: impl FnOnce(&mut Edge, &mut Context<'_>)) {
         let Cx { engine, lanes } = cx;
-        call(&mut self.edge, &mut Context { engine, lanes, counters: &mut self.counters });
+        let (counters, spares) = (&mut self.counters, &mut self.home.spares);
+        call(&mut self.edge, &mut Context { engine, lanes, counters, spares });
     }
 
     fn cluster(&mut self, input: ClusterInput, cx: &mut Cx<'_, Chat>) {

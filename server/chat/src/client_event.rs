@@ -4,17 +4,16 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 use throng_engine::Omitted;
-use throng_wire::sio::EventData;
+use throng_wire::sio::{self, EventData};
 
 use crate::field::Field;
 use crate::ids::{Cid, RoomId, TokenHash};
 use crate::image::{self, Img};
-use crate::lane::{AckId, PresenceMode};
+use crate::lane::{AckId, PresenceMode, Publish};
 use crate::refusal::Refusal;
+use crate::spares::Spares;
 
 /// Characters of an unknown name that are kept. A name may be megabytes, and the client knows what it
 /// sent.
@@ -68,19 +67,17 @@ pub(crate) enum ClientRequest {
     Login,
     Join { room: RoomId, presence_mode: PresenceMode },
     Leave { room: RoomId },
-    Message(Box<MessageRequest>),
+    Message(MessageRequest),
 }
 
 /// A message as its author sent it.
 #[derive(Debug)]
 pub(crate) struct MessageRequest {
     pub(crate) room: RoomId,
-    pub(crate) msg: Box<str>,
+    /// Without its image. Its time is the client's, or empty if the client sent no valid one.
+    pub(crate) publish: Box<Publish>,
     /// Not decoded.
     pub(crate) img: Img,
-    /// The client's time, if it is one.
-    pub(crate) time: Option<Box<str>>,
-    pub(crate) cid: Option<Cid>,
 }
 
 /// One event of a client.
@@ -109,11 +106,12 @@ impl ClientEvent {
     ///
     /// Spec: CHAT-1 to CHAT-9, LIM-10.
     pub(crate) fn parse(
-        data: EventData,
+        data: &EventData,
         omitted: Option<Omitted>,
         ack: AckId,
         is_binary: bool,
         bytes_max: usize,
+        spares: &mut Spares,
     ) -> ClientEvent {
         let mut bytes = data.len();
         let is_long = bytes > bytes_max || omitted == Some(Omitted::Arguments);
@@ -140,22 +138,19 @@ impl ClientEvent {
                 Some(Omitted::Text { at, text }) => Some((at, text)),
                 Some(Omitted::Arguments) | None => None,
             };
-            let (json, args) = data.into_json();
-            let args_at = args.map(|args| args.start);
-            event.read(&mut String::from(json).into_bytes(), args_at, long);
+            event.read(data, long, spares);
         }
         event
     }
 
-    /// `long`: what was taken out of `data`, and where.
-    fn read(&mut self, data: &mut [u8], args_at: Option<usize>, long: Option<(usize, Bytes)>) {
-        let origin = data.as_ptr().addr();
-        let payload = match Payload::parse(data, args_at) {
+    /// `long`: what was taken out of the event's data, and where.
+    fn read(&mut self, data: &EventData, long: Option<(usize, Bytes)>, spares: &mut Spares) {
+        let payload = match Payload::parse(data.args()) {
             Ok(payload) => payload,
             Err(why) => return self.request = Err(RequestError::Event(why)),
         };
         let img = match long {
-            Some((at, inside)) if is_behind_scheme(&payload.img, origin + at) => {
+            Some((at, inside)) if is_scheme(&payload.img, |part| data.end_of(part) == Some(at)) => {
                 Ok(Img::Literal(inside))
             }
             // It was no `img` of the first argument.
@@ -165,7 +160,8 @@ impl ClientEvent {
         match payload.token() {
             Ok(token) => {
                 self.token = token;
-                self.request = payload.request(&self.name, img).map_err(RequestError::Argument);
+                let request = payload.request(&self.name, img, spares);
+                self.request = request.map_err(RequestError::Argument);
             }
             Err(why) => self.request = Err(RequestError::Event(why)),
         }
@@ -173,10 +169,8 @@ impl ClientEvent {
 }
 
 /// The fields that any event may carry; the rest is ignored, as the original does.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 struct Payload<'a> {
-    #[serde(borrow)]
     api_token: Field<'a>,
     roomid: Field<'a>,
     msg: Field<'a>,
@@ -186,43 +180,30 @@ struct Payload<'a> {
     presence: Field<'a>,
 }
 
-/// The first argument of an event; those behind it are ignored.
-struct FirstArg<'a>(Payload<'a>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for FirstArg<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Args;
-
-        impl<'de> Visitor<'de> for Args {
-            type Value = Payload<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the arguments of an event")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut args: A) -> Result<Self::Value, A::Error> {
-                let payload = args.next_element()?.unwrap_or_default();
-                while args.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(payload)
-            }
-        }
-        deserializer.deserialize_seq(Args).map(FirstArg)
-    }
-}
-
 impl<'a> Payload<'a> {
-    /// `data`: `["name",args…]`; `args_at`: where the arguments begin. No argument counts as `{}`.
-    fn parse(data: &'a mut [u8], args_at: Option<usize>) -> Result<Payload<'a>, Refusal> {
-        let Some(args_at) = args_at else { return Ok(Payload::default()) };
-        if data[args_at] != b'{' {
-            return Err(Refusal::InvalidArgument);
+    /// `args`: JSON of the arguments, of which those behind the first are ignored. No argument counts as `{}`.
+    fn parse(args: &'a str) -> Result<Payload<'a>, Refusal> {
+        let mut payload = Payload::default();
+        if args.is_empty() {
+            return Ok(payload);
         }
-        // The arguments become an array of their own, in place: what stands before them is the comma
-        // behind the name, or the space after it.
-        let args = &mut data[args_at - 1..];
-        args[0] = b'[';
-        let FirstArg(payload) =
-            simd_json::serde::from_slice(args).map_err(|_| Refusal::InvalidArgument)?;
+        for (name, value) in sio::members(args).ok_or(Refusal::InvalidArgument)? {
+            let field = match &*name {
+                "api_token" => &mut payload.api_token,
+                "roomid" => &mut payload.roomid,
+                "msg" => &mut payload.msg,
+                "img" => &mut payload.img,
+                "time" => &mut payload.time,
+                "cid" => &mut payload.cid,
+                "presence" => &mut payload.presence,
+                _ => continue,
+            };
+            // Another reader of the event might take the other one.
+            if !matches!(field, Field::Absent) {
+                return Err(Refusal::InvalidArgument);
+            }
+            *field = Field::from(value);
+        }
         Ok(payload)
     }
 
@@ -239,6 +220,7 @@ impl<'a> Payload<'a> {
         &self,
         name: &EventName,
         img: Result<Img, Refusal>,
+        spares: &mut Spares,
     ) -> Result<ClientRequest, Refusal> {
         match name {
             EventName::Login => Ok(ClientRequest::Login),
@@ -249,10 +231,13 @@ impl<'a> Payload<'a> {
             EventName::RoomOut => Ok(ClientRequest::Leave { room: self.room()? }),
             EventName::Message => {
                 let room = self.room()?;
-                let (msg, img) = (text(&self.msg)?.into(), img?);
-                let (time, cid) = (time(&self.time).map(Box::from), cid(&self.cid)?);
-                let message = MessageRequest { room, msg, img, time, cid };
-                Ok(ClientRequest::Message(Box::new(message)))
+                let (msg, img) = (text(&self.msg)?, img?);
+                let (time, cid) = (time(&self.time), cid(&self.cid)?);
+                let mut publish = spares.publish();
+                publish.msg.push_str(msg);
+                publish.time.push_str(time.unwrap_or_default());
+                publish.cid = cid;
+                Ok(ClientRequest::Message(MessageRequest { room, publish, img }))
             }
             EventName::Unknown(_) => Err(Refusal::UnknownEvent),
         }
@@ -289,19 +274,17 @@ impl<'a> Payload<'a> {
 }
 
 /// The token in the payload of a CONNECT; `Ok(None)`: there is none.
-pub(crate) fn connect_token(auth: Box<str>) -> Result<Option<TokenHash>, Refusal> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Auth<'a> {
-        #[serde(borrow)]
-        token: Field<'a>,
-        #[serde(borrow)]
-        api_token: Field<'a>,
-    }
-    let mut auth = String::from(auth).into_bytes();
+pub(crate) fn connect_token(auth: &str) -> Result<Option<TokenHash>, Refusal> {
+    let (mut token, mut api_token) = (Field::Absent, Field::Absent);
     // A payload of another shape names no token (CHAT-1 to CHAT-9).
-    let auth: Auth<'_> = simd_json::serde::from_slice(&mut auth).unwrap_or_default();
-    let text: Cow<'_, str> = match (auth.api_token, auth.token) {
+    for (name, value) in sio::members(auth).into_iter().flatten() {
+        match &*name {
+            "token" => token = Field::from(value),
+            "api_token" => api_token = Field::from(value),
+            _ => {}
+        }
+    }
+    let text = match (api_token, token) {
         (Field::Text(text), _) | (_, Field::Text(text)) => text,
         _ => return Ok(None),
     };
@@ -317,10 +300,10 @@ pub(crate) fn token_hash(text: &str) -> Option<TokenHash> {
     is_token.then(|| TokenHash(Sha256::digest(text).into()))
 }
 
-/// Whether a field that was parsed where it stood is the scheme of a data URL that ended at `end`.
-fn is_behind_scheme(field: &Field<'_>, end: usize) -> bool {
+/// Whether a field is the scheme of a data URL that ends where it should.
+fn is_scheme(field: &Field<'_>, ends_there: impl FnOnce(&str) -> bool) -> bool {
     let Field::Text(Cow::Borrowed(text)) = field else { return false };
-    *text == image::SCHEME && text.as_ptr().addr() + text.len() == end
+    *text == image::SCHEME && ends_there(text)
 }
 
 /// The text of `msg` or `img`; missing and null count as empty.
@@ -335,7 +318,8 @@ fn text<'f>(field: &'f Field<'_>) -> Result<&'f str, Refusal> {
 /// The client's time if it is one, else `None` and the server's clock decides.
 fn time<'f>(field: &'f Field<'_>) -> Option<&'f str> {
     let Field::Text(text) = field else { return None };
-    let is_time = text.len() <= 64
+    // What is no time is mostly empty, and an error of the parser is costly.
+    let is_time = (10..=64).contains(&text.len())
         && (text.parse::<jiff::Timestamp>().is_ok()
             || text.parse::<jiff::civil::DateTime>().is_ok());
     is_time.then_some(text)

@@ -22,12 +22,13 @@ use smallvec::SmallVec;
 use throng_engine::rooms::{Members, Memberships};
 use throng_engine::{Place, ShardId};
 
+use super::batch::Batch;
 use super::client_event::{
     self, ClientEvent, ClientRequest, EventName, MessageRequest, RequestError,
 };
 use super::frames;
 use super::image::Image;
-use super::lane::{AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Request};
+use super::lane::{AckId, Delivery, Mark, MembershipId, PresenceMode, Publish, Request};
 use super::refusal::{Refusal, Refused};
 use crate::Lanes;
 use crate::counters::Counters;
@@ -37,7 +38,9 @@ use crate::invalid_tokens::{ClientBucket, InvalidTokens};
 use crate::quota::Quotas;
 use crate::report::LogLine;
 use crate::room_info::RoomInfo;
+use crate::server_time::ServerTime;
 use crate::settings::{Exclusive, Settings};
+use crate::spares::Spares;
 use crate::store::{Command, SavedImage, StoreDown};
 use crate::user::UserCard;
 use pending::{Awaited, PendingEvents, Queued};
@@ -133,6 +136,9 @@ pub(crate) struct Edge {
     reads_retry_at: Now,
     session_signals: SessionSignals,
     token_checks: TokenChecks,
+    server_time: ServerTime,
+    /// Members who get a batch as nobody else does, while it is handed out.
+    apart: Vec<Member>,
     quotas: Arc<Quotas>,
     invalid_tokens: Arc<InvalidTokens>,
     retry_at: Option<Now>,
@@ -151,6 +157,7 @@ pub(crate) struct Context<'a> {
     pub(crate) engine: &'a mut Engine,
     pub(crate) lanes: &'a mut Lanes,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) spares: &'a mut Spares,
 }
 
 /// The session, if its slot has not passed to another.
@@ -191,6 +198,8 @@ impl Edge {
             reads_retry_at: Now::default(),
             session_signals: SessionSignals::default(),
             token_checks: TokenChecks::default(),
+            server_time: ServerTime::default(),
+            apart: Vec::new(),
             quotas,
             invalid_tokens,
             retry_at: None,
@@ -237,7 +246,9 @@ impl Edge {
             SessionEvent::Connected { session, auth, .. } => self.connected(session, auth, cx),
             SessionEvent::Event { session, ack, data, is_binary, omitted, .. } => {
                 let bytes_max = self.settings.event_bytes_max as usize;
-                let event = ClientEvent::parse(data, omitted, ack, is_binary, bytes_max);
+                let event =
+                    ClientEvent::parse(&data, omitted, ack, is_binary, bytes_max, cx.spares);
+                cx.engine.reuse(data);
                 self.event(session, event, cx);
             }
             SessionEvent::Disconnected { session } => self.disconnected(session, cx),

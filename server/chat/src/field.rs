@@ -1,10 +1,8 @@
 //! JSON values of which only the kind and, for scalars, the value matter.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use throng_wire::sio::Value;
 
 /// A JSON value of which only the kind and, for scalars, the value matter.
 #[derive(Debug, Default)]
@@ -13,70 +11,52 @@ pub(crate) enum Field<'a> {
     Absent,
     Null,
     Bool(bool),
+    /// `None`: it is no integer of 32 bits, or a negative one.
     Number(Option<u32>),
     Text(Cow<'a, str>),
     Other,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor)
+impl<'a> From<Value<'a>> for Field<'a> {
+    fn from(value: Value<'a>) -> Field<'a> {
+        match value {
+            Value::Null => Field::Null,
+            Value::Bool(value) => Field::Bool(value),
+            Value::Number(number) => Field::Number(integer(number)),
+            Value::Text(text) => Field::Text(text),
+            Value::Container => Field::Other,
+        }
     }
 }
 
-struct FieldVisitor;
-
-impl<'de> Visitor<'de> for FieldVisitor {
-    type Value = Field<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Field::Bool(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Field::Number(u32::try_from(value).ok()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Field::Number(u32::try_from(value).ok()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+/// `2.0` and `2e0` are integers too.
+fn integer(number: &str) -> Option<u32> {
+    number.parse().ok().or_else(|| {
+        let value: f64 = number.parse().ok()?;
         let is_whole = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
-        Ok(Field::Number(is_whole.then_some(value as u32)))
-    }
+        is_whole.then_some(value as u32)
+    })
+}
 
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
-        Ok(Field::Text(Cow::Borrowed(value)))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
-        Ok(Field::Text(Cow::Owned(value.to_owned())))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Self::Value, E> {
-        Ok(Field::Text(Cow::Owned(value)))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Field::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Self::Value, E> {
-        Ok(Field::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Field::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Field::Other)
+    #[test]
+    fn an_integer_may_be_written_in_any_way() {
+        for (number, value) in [
+            ("7", Some(7)),
+            ("-0", Some(0)),
+            ("7.0", Some(7)),
+            ("70e-1", Some(7)),
+            ("4294967295", Some(u32::MAX)),
+            ("4294967296", None),
+            ("123456789012345678901234567890", None),
+            ("1e999", None),
+            ("7.5", None),
+            ("-7", None),
+        ] {
+            assert_eq!(integer(number), value, "{number}");
+        }
     }
 }

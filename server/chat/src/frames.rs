@@ -74,38 +74,56 @@ pub(crate) fn entry(card: &UserCard) -> String {
     out
 }
 
-/// Appends the `message` event as a WebSocket frame.
+/// Appends the `message` event as a WebSocket frame, as all but its author read it. Returns where that is what its
+/// author reads too: [`put_own_head`] writes what stands before it for them.
 pub(crate) fn put_message(
-    frame: &mut Vec<u8>,
-    scratch: &mut String,
+    out: &mut Vec<u8>,
     author: &UserCard,
-    is_own: bool,
     publish: &Publish,
     (room, seq, id): (RoomId, Seq, i64),
-) {
-    scratch.clear();
-    sio::begin_event(scratch, "message");
-    scratch.push_str(r#"{"userid":"#);
-    if is_own {
-        sio::put_json_str(scratch, &author.email);
-    } else {
-        let _ = write!(scratch, r#""u{}""#, author.id.0);
-    }
+) -> usize {
+    let start = ws::begin_text_frame(out);
+    begin_message(out);
+    out.extend_from_slice(b"\"u");
+    sio::put_json_int(out, author.id.0);
+    out.push(b'"');
+    let tail_at = out.len();
     for (key, value) in [
-        ("username", &author.name),
-        ("src", &author.avatar),
-        ("msg", &publish.msg),
-        ("img", &publish.img),
+        (r#","username":"#, &*author.name),
+        (r#","src":"#, &author.avatar),
+        (r#","msg":"#, &publish.msg),
+        (r#","img":"#, &publish.img),
     ] {
-        let _ = write!(scratch, r#","{key}":"#);
-        sio::put_json_str(scratch, value);
+        out.extend_from_slice(key.as_bytes());
+        sio::put_json_str(out, value);
     }
-    let _ = write!(scratch, r#","roomid":{},"time":"#, room.0);
-    sio::put_json_str(scratch, &publish.time);
-    let _ = write!(scratch, r#","id":{id},"seq":{}}}"#, seq.0);
-    sio::end_event(scratch);
-    ws::put_header(frame, ws::OpCode::Data(ws::Data::Text), scratch.len());
-    frame.extend_from_slice(scratch.as_bytes());
+    out.extend_from_slice(br#","roomid":"#);
+    sio::put_json_int(out, room.0);
+    out.extend_from_slice(br#","time":"#);
+    sio::put_json_str(out, &publish.time);
+    out.extend_from_slice(br#","id":"#);
+    sio::put_json_int(out, id);
+    out.extend_from_slice(br#","seq":"#);
+    sio::put_json_int(out, seq.0);
+    out.push(b'}');
+    sio::end_event(out);
+    // The header may have moved what is behind it.
+    let tail_len = out.len() - tail_at;
+    ws::end_text_frame(out, start, 0);
+    out.len() - tail_len
+}
+
+/// Appends the beginning of the same frame for its author; `tail_len` bytes follow.
+pub(crate) fn put_own_head(out: &mut Vec<u8>, email: &str, tail_len: usize) {
+    let start = ws::begin_text_frame(out);
+    begin_message(out);
+    sio::put_json_str(out, email);
+    ws::end_text_frame(out, start, tail_len);
+}
+
+fn begin_message(out: &mut Vec<u8>) {
+    sio::begin_event(out, "message");
+    out.extend_from_slice(br#"{"userid":"#);
 }
 
 // ---- packets for one session ------------------------------------------------------------------

@@ -21,10 +21,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use smallvec::SmallVec;
 
-use super::frames;
-use super::lane::{
-    AckId, Batch, Delivery, Mark, MembershipId, PresenceMode, Publish, Request, Sequenced,
-};
+use super::batch::Batch;
+use super::lane::{AckId, Delivery, Mark, MembershipId, PresenceMode, Publish, Request};
 use super::refusal::Refusal;
 use super::roster::{RESERVED_SLOTS, Roster};
 use super::throttle::RosterThrottle;
@@ -37,6 +35,7 @@ use crate::presence::PresenceChange;
 use crate::report::LogLine;
 use crate::room_info::RoomInfo;
 use crate::settings::Settings;
+use crate::spares::Spares;
 use crate::store::Command;
 use crate::store::StoreDown;
 use crate::user::UserCard;
@@ -67,7 +66,7 @@ struct Room {
     /// The last commit has not been sent to other nodes.
     is_commit_unsent: bool,
     /// Numbered and not yet handed to the edges.
-    batch: Option<Batch>,
+    batch: Option<Arc<Batch>>,
     /// `seq` has not been sent to the edges.
     is_tip_due: bool,
     is_dirty: bool,
@@ -102,6 +101,8 @@ pub(crate) struct Home {
     rooms_to_create: Arc<AtomicU32>,
     /// Rooms that have something to send at the end of the turn.
     dirty: Vec<RoomId>,
+    /// The memory of those that are looked at.
+    settling: Vec<RoomId>,
     /// Requests about rooms that the store is creating.
     creating: Map<RoomId, Vec<Request>>,
     /// Those whose room the store has decided on; they go on when lanes have free slots. At most what
@@ -138,7 +139,7 @@ pub(crate) struct Home {
     /// No room has changed since the last settle.
     is_settled: bool,
     throttle: RosterThrottle,
-    scratch: String,
+    pub(crate) spares: Spares,
 }
 
 impl Home {
@@ -166,6 +167,7 @@ impl Home {
             numbering: settings.numbering(),
             settings,
             dirty: Vec::new(),
+            settling: Vec::new(),
             unsaved: BTreeSet::new(),
             save_at: Now::default(),
             readings: BTreeMap::new(),
@@ -181,7 +183,7 @@ impl Home {
             next_id: 0,
             retry_at: None,
             is_settled: true,
-            scratch: String::new(),
+            spares: Spares::default(),
         }
     }
 
@@ -413,12 +415,7 @@ impl Home {
 
     fn mark_dirty(&mut self, room_id: RoomId) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        if !std::mem::replace(&mut room.is_dirty, true) {
-            self.dirty.push(room_id);
-            if is_armed(Canary::ListRoomTwice) {
-                self.dirty.push(room_id);
-            }
-        }
+        room.list(&mut self.dirty);
         self.is_settled = false;
     }
 
@@ -431,12 +428,13 @@ impl Home {
         self.settle_replies(now, lanes, counters);
         self.send_signals(now, lanes, counters);
         self.send_readings(now, lanes);
-        let mut dirty = std::mem::take(&mut self.dirty);
+        std::mem::swap(&mut self.dirty, &mut self.settling);
+        let mut dirty = std::mem::take(&mut self.settling);
         if dirty.len() > 1 {
             // A room that always has something to send must not always be the first.
             dirty.rotate_left(1);
         }
-        for room_id in dirty {
+        for room_id in dirty.drain(..) {
             let room = self.rooms.get_mut(&room_id).expect("a dirty room is known");
             room.is_dirty = false;
             if room.batch.is_some() {
@@ -448,8 +446,10 @@ impl Home {
                 }
                 self.flush_batch(room_id, lanes);
             }
-            self.start_append(room_id, now, lanes);
-            self.start_fetch(room_id, now, lanes, counters);
+            if self.numbering != Numbering::Home {
+                self.start_append(room_id, now, lanes);
+                self.start_fetch(room_id, now, lanes, counters);
+            }
             let room = self.rooms.get_mut(&room_id).expect("a dirty room is known");
             let seq = room.messages.seq();
             if let Some(at) =
@@ -459,6 +459,7 @@ impl Home {
                 self.retry(at);
             }
         }
+        self.settling = dirty;
         self.save_marks(now, lanes);
         self.load_rooms(now, lanes);
         self.send_online(lanes);
@@ -507,6 +508,18 @@ impl Home {
     /// A room that changed after the turn has settled is settled at once.
     pub(crate) fn next_deadline(&self) -> Option<Now> {
         if self.is_settled { self.retry_at } else { Some(self.now) }
+    }
+}
+
+impl Room {
+    /// It has something to send at the end of the turn.
+    fn list(&mut self, dirty: &mut Vec<RoomId>) {
+        if !std::mem::replace(&mut self.is_dirty, true) {
+            dirty.push(self.id);
+            if is_armed(Canary::ListRoomTwice) {
+                dirty.push(self.id);
+            }
+        }
     }
 }
 

@@ -16,6 +16,9 @@ pub struct RoomId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub u64);
 
+/// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
+pub type AckId = Option<u64>;
+
 /// Names one question about a user's read marks: to the homes, then to the store. Its answers carry it,
 /// and are late once another question has been asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

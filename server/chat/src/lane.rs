@@ -8,6 +8,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 pub use throng_engine::rooms::MembershipId;
 
+pub use crate::batch::Batch;
+pub use crate::ids::AckId;
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, ShardId, UserId};
 use crate::refusal::Refusal;
 use crate::user::UserCard;
@@ -22,9 +24,6 @@ pub enum PresenceMode {
     /// `presence` events with the number only.
     Count,
 }
-
-/// Where the answer to a request goes: the Socket.IO ack id, if the client asked for one.
-pub type AckId = Option<u64>;
 
 /// What an edge asks of a home. `client` is for the operator's log; boxed, because every request has the
 /// size of the largest.
@@ -67,14 +66,14 @@ impl Request {
 }
 
 /// A message that has no number yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Publish {
     /// The text; may be empty.
-    pub msg: Box<str>,
+    pub msg: String,
     /// URL of the image; empty without one.
     pub img: Box<str>,
     /// ISO 8601.
-    pub time: Box<str>,
+    pub time: String,
     /// Its author's own id for it.
     pub cid: Option<Cid>,
 }
@@ -134,32 +133,4 @@ pub struct Mark {
     pub seq: Seq,
     /// The user is in the room, so all of it counts as read.
     pub is_reading: bool,
-}
-
-/// Consecutive messages of one room.
-#[derive(Debug)]
-pub struct Batch {
-    /// In order; not empty.
-    pub messages: Vec<Sequenced>,
-    /// The shared frames of all messages, end to end, for members who wrote none of them.
-    pub shared: Vec<u8>,
-}
-
-/// One numbered message with its two ready frames.
-#[derive(Debug)]
-pub struct Sequenced {
-    /// Who wrote it.
-    pub author: UserId,
-    /// For the author's own sessions.
-    pub own: Bytes,
-    /// For all others: this part of [`Batch::shared`].
-    pub shared: std::ops::Range<usize>,
-    /// Its number in the room.
-    pub seq: Seq,
-    /// Its number in the store.
-    pub id: i64,
-    /// The session of this node that published, and the ack it wants.
-    pub publisher: Option<SessionId>,
-    /// Under which id `publisher` waits for the answer.
-    pub ack: AckId,
 }

@@ -18,6 +18,7 @@
 #![cfg_attr(all(feature = "canary", debug_assertions), allow(clippy::disallowed_macros))]
 
 mod app;
+mod batch;
 #[doc(hidden)]
 pub mod canary;
 mod client_event;
@@ -38,7 +39,9 @@ mod refusal;
 mod report;
 mod room_info;
 mod roster;
+mod server_time;
 pub mod settings;
+mod spares;
 pub mod store;
 mod throttle;
 pub mod user;

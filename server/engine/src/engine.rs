@@ -16,6 +16,7 @@ mod bodies;
 mod booking;
 mod check;
 mod ending;
+mod event_buffers;
 mod eviction;
 mod handshake;
 mod heartbeat;
@@ -59,6 +60,7 @@ use crate::outbox::{Bounds, Outbox};
 use crate::settings::{Seed, Settings};
 use crate::timers::{Timer, Timers};
 use addresses::Addresses;
+use event_buffers::EventBuffers;
 use held::HeldBytes;
 use owners::Owners;
 use pipe::Pipe;
@@ -130,6 +132,9 @@ pub struct Engine {
     /// Sessions whose POST came in this turn.
     posts: Vec<SessionId>,
     scratch: Vec<u8>,
+    event_buffers: EventBuffers,
+    /// Places of members that a fan-out hands over; between two of them only its memory.
+    pub(crate) apart: Vec<u32>,
     is_stopping: bool,
 }
 
@@ -178,6 +183,8 @@ impl Engine {
             owing: Vec::new(),
             posts: Vec::new(),
             scratch: Vec::new(),
+            event_buffers: EventBuffers::default(),
+            apart: Vec::new(),
             is_stopping: false,
         }
     }

@@ -44,7 +44,11 @@ impl<A: Items> Lanes<A> {
     }
 
     pub(crate) fn begin(&mut self, slots: &LaneSlots) {
-        self.slots.clone_from(slots);
+        // Part by part, so that the memory is used again.
+        let LaneSlots { requests, deliveries, commands, signals } = slots;
+        self.slots.requests.clone_from(requests);
+        self.slots.deliveries.clone_from(deliveries);
+        (self.slots.commands, self.slots.signals) = (*commands, *signals);
     }
 
     /// All shards, this one included.

@@ -94,7 +94,7 @@ pub use lanes::{Full, LANE_RETRY_MS, Lanes};
 pub use long_packets::{LongPackets, Omitted};
 pub use maps::{Keyed, Map, home_of};
 pub use now::{Now, Sent};
-pub use outbox::{Flushed, Outbox};
+pub use outbox::{Flushed, Outbox, Span};
 pub use rate::Rate;
 pub use settings::{AnonymousLimits, Seed, Settings};
 pub use shard::Shard;

@@ -28,7 +28,7 @@ use apart::Apart;
 pub(crate) use bounds::Bounds;
 pub(crate) use class::Class;
 use common::Common;
-pub(crate) use common::Span;
+pub use common::Span;
 use held::HeldByClass;
 use shared::SharedFrames;
 use spares::Spares;
@@ -223,6 +223,7 @@ impl PipeSlot {
         self.waiting() - pending.map_or(0, |pending| pending.overlong(bound))
     }
 
+    #[inline]
     fn mark_dirty(&mut self, pipe: PipeId, dirty: &mut Vec<PipeId>) {
         if !self.is_dirty && !self.is_blocked {
             self.is_dirty = true;
@@ -393,22 +394,49 @@ impl Outbox {
     /// some pipe holds them, or until the next call. The pipes of one topic are mostly the same, so
     /// they are best served if its bytes are contiguous. `None`: there is too much of it already; push
     /// copies.
-    pub(crate) fn share(&mut self, topic: u32, bytes: &[u8]) -> Option<Span> {
+    pub(crate) fn share<'p>(
+        &mut self,
+        topic: u64,
+        parts: impl Iterator<Item = &'p [u8]> + Clone,
+    ) -> Option<Span> {
         self.apart.clear();
-        self.common.add(topic, bytes)
+        self.common.add(topic, parts)
     }
 
     /// Queues common bytes.
     #[inline]
     pub(crate) fn push_span(&mut self, pipe: PipeId, span: Span) {
-        let Some(slot) = find(&mut self.slots, pipe) else { return };
+        self.push_span_to_all(std::iter::once(pipe), span);
+    }
+
+    /// Queues common bytes for each of the pipes.
+    #[inline]
+    pub(crate) fn push_span_to_all(&mut self, pipes: impl Iterator<Item = PipeId>, span: Span) {
+        let mut idle = 0;
+        for pipe in pipes {
+            let Some(slot) = find(&mut self.slots, pipe) else { continue };
+            // Most pipes have nothing that waits: what has is offered, or blocked.
+            if slot.is_dirty || slot.is_blocked || span.len() > slot.bound as usize {
+                self.push_span_behind(pipe, span);
+                continue;
+            }
+            slot.span = span;
+            slot.mark_dirty(pipe, &mut self.dirty);
+            idle += 1;
+        }
+        self.common.hold(span, idle);
+    }
+
+    #[inline(never)]
+    fn push_span_behind(&mut self, pipe: PipeId, span: Span) {
+        let slot = find(&mut self.slots, pipe).expect("the caller found the pipe");
         if slot.is_blocked || slot.is_deferred && span.len() >= SHARE_FROM_BYTES {
             // Its turn to be offered is an unknown number of turns away. Small frames are cheapest as they are.
             return self.push_apart(pipe, span);
         }
         slot.mark_dirty(pipe, &mut self.dirty);
         if !self.common.extend(&mut slot.span, span) {
-            return self.push_behind(pipe, span);
+            return self.push_other(pipe, span);
         }
         let queued = slot.span.len() + slot.pending.as_ref().map_or(0, |pending| pending.bytes);
         if queued > slot.bound as usize {
@@ -418,7 +446,7 @@ impl Outbox {
 
     /// Another topic, or another block: what is held moves out of the way.
     #[cold]
-    fn push_behind(&mut self, pipe: PipeId, span: Span) {
+    fn push_other(&mut self, pipe: PipeId, span: Span) {
         self.change(pipe, |_| {});
         let slot = find(&mut self.slots, pipe).expect("the caller found the pipe");
         let is_held = self.common.extend(&mut slot.span, span);
@@ -520,6 +548,14 @@ impl Outbox {
         if let Some(slot) = find(&mut self.slots, pipe) {
             slot.is_deferred = true;
         }
+    }
+
+    /// All that waits for the pipe, if it is one piece that it shares with others: so it is for most pipes at most times.
+    #[inline]
+    pub fn piece(&self, pipe: PipeId) -> Option<&[u8]> {
+        let slot = self.slots.get(pipe.slot as usize);
+        let slot = slot.filter(|slot| slot.generation == pipe.generation && slot.pending.is_none());
+        slot.map(|slot| self.common.get(slot.span)).filter(|piece| !piece.is_empty())
     }
 
     /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled. Those that it

@@ -46,9 +46,11 @@ pub mod ws;
 
 mod fault;
 mod json;
+mod sink;
 #[cfg(test)]
 mod sweep;
 #[cfg(test)]
 mod vectors;
 
 pub use fault::Fault;
+pub use sink::Sink;

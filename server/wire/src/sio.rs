@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod event_data;
+mod members;
 
 pub use decode::{
     Event, Kind, Limits, Packet, decode, decode_with_event, event, first_arg, is_plain_event,
@@ -13,9 +14,10 @@ pub use decode::{
 };
 pub use encode::{
     begin_event, end_event, put_ack, put_binary_ack, put_binary_event, put_connect,
-    put_connect_error, put_disconnect, put_event, put_event_array, put_json_str,
+    put_connect_error, put_disconnect, put_event, put_event_array, put_json_int, put_json_str,
 };
 pub use event_data::EventData;
+pub use members::{Members, Value, members};
 
 pub use crate::Fault;
 

@@ -9,8 +9,8 @@ mod read;
 
 pub use boundary::frame_at;
 pub use encode::{
-    HEADER_ROOM, binary_frame, close_frame, payload_of, ping_frame, pong_frame, put_header,
-    text_frame, text_frame_in_place,
+    HEADER_ROOM, begin_text_frame, binary_frame, close_frame, end_text_frame, payload_of,
+    ping_frame, pong_frame, put_header, text_frame, text_frame_in_place,
 };
 pub use read::{Decoder, Limits, Message};
 pub use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};

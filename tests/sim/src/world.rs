@@ -575,7 +575,7 @@ fn brief(delivery: &throng_chat::lane::Delivery) -> String {
     use throng_chat::lane::Delivery;
     match delivery {
         Delivery::FanOut { room, messages } => {
-            let seqs: Vec<u64> = messages.messages.iter().map(|message| message.seq.0).collect();
+            let seqs: Vec<u64> = messages.seqs().map(|seq| seq.0).collect();
             format!("FanOut {room:?} {seqs:?}")
         }
         Delivery::Roster { room, presence_mode, .. } => {

@@ -15,16 +15,16 @@ fn parse(data: &str) -> ClientEvent {
         }
         None => (data.to_owned(), None),
     };
-    ClientEvent::parse(event_data(&data), omitted, Some(1), false, 1000)
+    ClientEvent::parse(&event_data(&data), omitted, Some(1), false, 1000, &mut Spares::default())
 }
 
 #[test]
 fn a_message_is_understood_with_what_follows_it_ignored() {
     let event = parse(r#"["message",{"roomid":"7","msg":"a\n\u00e9","junk":[{}]},{"msg":2},null]"#);
     let Ok(ClientRequest::Message(message)) = event.request else { panic!("{event:?}") };
-    assert_eq!((message.room, &*message.msg), (RoomId(7), "a\n\u{e9}"));
+    assert_eq!((message.room, &*message.publish.msg), (RoomId(7), "a\n\u{e9}"));
     assert!(message.img.is_empty());
-    assert_eq!(message.time, None);
+    assert_eq!(message.publish.time, "");
 }
 
 #[test]
@@ -76,18 +76,19 @@ fn only_pictures_may_be_longer_than_an_event() {
     let picture = format!("data:image/png;base64,{long}");
     let event = parse(&format!(r#"["message",{{"msg":"a","img":"{picture}","roomid":1}},2]"#));
     let Ok(ClientRequest::Message(message)) = event.request else { panic!("{event:?}") };
-    assert_eq!((message.room, &*message.msg), (RoomId(1), "a"));
+    assert_eq!((message.room, &*message.publish.msg), (RoomId(1), "a"));
     assert!(
         matches!(&message.img, Img::Literal(inside) if **inside == picture.as_bytes()["data:".len()..])
     );
-    let arguments = Some(Omitted::Arguments);
-    let event =
-        ClientEvent::parse(event_data(r#"["message"]"#), arguments.clone(), None, false, 1000);
+    let omitted = |data, is_binary| {
+        let (data, spares) = (event_data(data), &mut Spares::default());
+        ClientEvent::parse(&data, Some(Omitted::Arguments), None, is_binary, 1000, spares)
+    };
+    let event = omitted(r#"["message"]"#, false);
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::TooLarge));
-    let event =
-        ClientEvent::parse(event_data(r#"["message"]"#), arguments.clone(), None, true, 1000);
+    let event = omitted(r#"["message"]"#, true);
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::BinaryUnsupported));
-    let event = ClientEvent::parse(event_data(r#"["dance"]"#), arguments, None, false, 1000);
+    let event = omitted(r#"["dance"]"#, false);
     assert_eq!(event.request.unwrap_err(), RequestError::Event(Refusal::UnknownEvent));
     for not_a_picture in [
         format!(r#"["room",{{"roomid":1,"img":"{picture}"}}]"#),

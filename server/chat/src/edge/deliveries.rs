@@ -137,8 +137,7 @@ impl Edge {
         membership.expect("it was found above").index = Some(index);
     }
 
-    /// The hot path: the batch is laid down once, and every member who wrote none of it is pointed
-    /// to it.
+    /// The hot path: the batch is laid down once for every member who wrote none of it, and once for each author.
     pub(super) fn fan_out(&mut self, room_id: RoomId, batch: &Batch, engine: &mut Engine) {
         // Without members here, the batch has an ack for a publisher that has left.
         if let Some(room) = self.rooms.get(&room_id) {
@@ -149,13 +148,22 @@ impl Edge {
                     authors.push(message.author);
                 }
             }
+            let (authors, apart) = (&authors[..], &mut self.apart);
             room.members.fan_out(
-                room_id.0,
+                u64::from(room_id.0),
                 &batch.shared,
                 engine,
                 |member| authors.contains(&member.tag.user),
-                |member, engine| deliver_each(member, batch, engine),
+                |member, _| apart.push(*member),
             );
+            for author in authors {
+                deliver_own(*author, apart, u64::from(room_id.0), batch, engine);
+            }
+            for member in apart.drain(..) {
+                if member.pipe.is_none() {
+                    deliver_polled(&member, batch, engine);
+                }
+            }
             let deliveries = room.members.len() as u64 * batch.messages.len() as u64;
             engine.counters.deliveries += deliveries;
             engine.counters.events_out += deliveries;
@@ -221,32 +229,26 @@ impl Edge {
     }
 }
 
-/// For the authors of the batch and for those who poll. What lies between two messages of the member
-/// is one piece.
-fn deliver_each(member: &Member, batch: &Batch, engine: &mut Engine) {
-    let Some(pipe) = member.pipe else { return deliver_polled(member, batch, engine) };
-    let mut from = 0;
-    for message in &batch.messages {
-        if message.author == member.tag.user {
-            if from < message.shared.start {
-                engine.push_frames(pipe, &batch.shared[from..message.shared.start]);
-            }
-            engine.push_frames(pipe, &message.own);
-            from = message.shared.end;
-        }
+/// For the sessions of an author of the batch. What one of them reads, all of them read, and their batches lie behind each
+/// other as those of the room do.
+fn deliver_own(author: UserId, apart: &[Member], room: u64, batch: &Batch, engine: &mut Engine) {
+    let is_own = |member: &&Member| member.tag.user == author;
+    let mut pipes = apart.iter().filter(is_own).filter_map(|member| member.pipe).peekable();
+    if pipes.peek().is_none() {
+        return; // The author has left, or is on another shard.
     }
-    if from < batch.shared.len() {
-        engine.push_frames(pipe, &batch.shared[from..]);
+    let span = engine.share(u64::from(author.0) << 32 | room, batch.frames(author));
+    for pipe in pipes {
+        match span {
+            Some(span) => engine.push_span(pipe, span),
+            None => batch.frames(author).for_each(|frames| engine.push_frames(pipe, frames)),
+        }
     }
 }
 
 fn deliver_polled(member: &Member, batch: &Batch, engine: &mut Engine) {
     for message in &batch.messages {
-        if message.author == member.tag.user {
-            engine.emit_frame(member.session, &message.own);
-        } else {
-            let frame = Bytes::copy_from_slice(&batch.shared[message.shared.clone()]);
-            engine.emit_frame(member.session, &frame);
-        }
+        let frame = Bytes::from(batch.frame(message, member.tag.user).concat());
+        engine.emit_frame(member.session, &frame);
     }
 }

@@ -75,7 +75,7 @@ impl Edge {
             }
             ClientRequest::Leave { room } => self.leave(session, identity.user, room, ack, cx),
             ClientRequest::Message(message) => {
-                self.message(session, identity.user, *message, ack, cx)
+                self.message(session, identity.user, message, ack, cx)
             }
         }
     }
@@ -199,24 +199,24 @@ impl Edge {
         let sent = cx.engine.sent();
         // What is refused counts too (ERR-13): nobody gets errors without limit.
         self.quotas.take_publish(sent, user)?;
-        let MessageRequest { room, msg, img, time, cid } = message;
-        if msg.is_empty() && img.is_empty() {
+        let MessageRequest { room, mut publish, img } = message;
+        if publish.msg.is_empty() && img.is_empty() {
             return Err(Refusal::InvalidArgument.into());
         }
-        if msg.chars().nth(self.settings.message_chars_max as usize).is_some() {
+        let chars_max = self.settings.message_chars_max as usize;
+        // Counted only where there may be too many.
+        if publish.msg.len() > chars_max && publish.msg.chars().nth(chars_max).is_some() {
             return Err(Refusal::TooLarge.into());
         }
-        if !self.tips.contains_key(&room) && self.settings.auto_create_max == 0 {
-            return Err(Refusal::UnknownRoom.into());
+        if self.live(session).memberships.current(room).is_none() {
+            let is_unknown = self.settings.auto_create_max == 0 && !self.tips.contains_key(&room);
+            let why = if is_unknown { Refusal::UnknownRoom } else { Refusal::NotMember };
+            return Err(why.into());
         }
-        let image_bytes_max = self.settings.image_bytes_max as usize;
-        let time = time.unwrap_or_else(|| server_time(cx.engine.unix_ms()));
-        let local = self.live(session);
-        if local.memberships.current(room).is_none() {
-            return Err(Refusal::NotMember.into());
+        let image = img.judge(self.settings.image_bytes_max as usize)?;
+        if publish.time.is_empty() {
+            self.server_time.put(cx.engine.unix_ms(), &mut publish.time);
         }
-        let image = img.judge(image_bytes_max)?;
-        let mut publish = Box::new(Publish { msg, img: Box::default(), time, cid });
         let text_bytes = publish.msg.len() as u64;
         match image {
             Image::None => self.quotas.take_bytes(sent, user, text_bytes)?,
@@ -308,10 +308,4 @@ impl Edge {
         }
         self.resume(session, cx);
     }
-}
-
-fn server_time(unix_ms: i64) -> Box<str> {
-    // The machine's clock may say anything.
-    let time = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or(jiff::Timestamp::MAX);
-    jiff::fmt::temporal::DateTimePrinter::new().precision(Some(3)).timestamp_to_string(&time).into()
 }

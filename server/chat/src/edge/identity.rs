@@ -11,7 +11,7 @@ impl Edge {
         cx: &mut Context<'_>,
     ) {
         let Some(auth) = auth else { return }; // A CONNECT without a payload.
-        match client_event::connect_token(auth) {
+        match client_event::connect_token(&auth) {
             Ok(Some(token)) => self.identify(session, token, cx),
             Err(why) => self.refuse(session, &EventName::Login, why, None, cx),
             Ok(None) => {}

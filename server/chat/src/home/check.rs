@@ -109,7 +109,7 @@ impl Room {
         sums.remote += self.roster.remote();
         if let Some(batch) = &self.batch {
             let last = batch.messages.last().expect("a batch has messages");
-            assert_eq!(last.shared.end, batch.shared.len(), "a batch holds what it lists");
+            assert_eq!(last.frame.end, batch.shared.len(), "a batch holds what it lists");
             assert!(self.is_dirty, "a batch leaves at the end of the turn");
         }
         let is_listening = self.roster.members() > 0;

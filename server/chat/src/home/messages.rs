@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::numbered_message::{NumberedMessage, Origin};
 use super::reorder_buffer::{Offered, SEQ_MAX};
 use super::*;
+use crate::batch::Sequenced;
+use crate::frames;
 use crate::store::{AppendFault, Appended, Repeat};
 
 /// Messages in one commit of one room.
@@ -86,11 +86,12 @@ impl Home {
         let id = self.next_id * i64::from(self.shards) + i64::from(self.shard.0);
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
         let seq = Seq(room.messages.seq().0 + 1);
-        room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
+        room.take(self.now, seq, pending.numbered(id), &mut self.spares);
+        room.list(&mut self.dirty);
+        self.is_settled = false;
         if let Some(key) = key {
             self.cids.remember(self.now, key, (id, seq));
         }
-        self.mark_dirty(room_id);
     }
 
     /// The store has committed the room's batch, or could not.
@@ -152,7 +153,7 @@ impl Home {
                 }
             };
             let stored = self.settings.cluster.then(|| pending.stored(seq, id));
-            let taken = room.take(self.now, seq, pending.numbered(id), &mut self.scratch);
+            let taken = room.take(self.now, seq, pending.numbered(id), &mut self.spares);
             // A repeat that is new here is one whose commit was not answered: others lack it too.
             let is_new_here = !(is_repeat && matches!(taken, Taken::Known(_)));
             if let Taken::Known(answer) = taken {
@@ -172,8 +173,8 @@ impl Home {
     /// Hands the room's numbered messages to every edge with members.
     pub(super) fn flush_batch(&mut self, room_id: RoomId, lanes: &mut Lanes) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
-        let Some(batch) = room.batch.take() else { return }; // Nothing was numbered.
-        let messages = Arc::new(batch);
+        let Some(messages) = room.batch.take() else { return }; // Nothing was numbered.
+        self.spares.keep_batch(&messages);
         for to in lanes.shards() {
             // A publisher may have left meanwhile; its edge still owes it the ack.
             let has_publisher =
@@ -219,12 +220,12 @@ impl Room {
         now: Now,
         seq: Seq,
         message: NumberedMessage,
-        scratch: &mut String,
+        spares: &mut Spares,
     ) -> Taken {
         match self.messages.offer(now, seq, message) {
             Offered::Next(message) => {
-                self.write(seq, message, scratch);
-                self.hand_on(scratch);
+                self.write(seq, message, spares);
+                self.hand_on(spares);
                 Taken::InOrder
             }
             Offered::Known(NumberedMessage { id, origin, .. }) => {
@@ -236,35 +237,35 @@ impl Room {
     }
 
     /// Hands on what is next among what was kept.
-    pub(super) fn hand_on(&mut self, scratch: &mut String) {
+    pub(super) fn hand_on(&mut self, spares: &mut Spares) {
         while let Some(message) = self.messages.pop() {
-            self.write(self.messages.seq(), message, scratch);
+            self.write(self.messages.seq(), message, spares);
         }
     }
 
-    /// Writes the message's frames into the batch.
-    fn write(&mut self, seq: Seq, message: NumberedMessage, scratch: &mut String) {
+    /// Writes the message into the batch.
+    fn write(&mut self, seq: Seq, message: NumberedMessage, spares: &mut Spares) {
         let NumberedMessage { id, author, publish, origin } = message;
-        let key = (self.id, seq, id);
-        let batch =
-            self.batch.get_or_insert_with(|| Batch { messages: Vec::new(), shared: Vec::new() });
-        let start = batch.shared.len();
-        frames::put_message(&mut batch.shared, scratch, &author, false, &publish, key);
-        let shared = start..batch.shared.len();
         // Other nodes do not send the e-mail.
         let here = author.email.is_empty().then(|| self.roster.card_here(author.id)).flatten();
-        let author = here.map_or_else(|| author.clone(), |here| author.knowing(here));
-        let mut own = Vec::with_capacity(shared.len() + author.email.len());
-        frames::put_message(&mut own, scratch, &author, true, &publish, key);
-        batch.messages.push(Sequenced {
+        let email = &here.unwrap_or(&author).email;
+        let batch = self.batch.get_or_insert_with(|| spares.batch());
+        let batch = Arc::get_mut(batch).expect("what is not handed on is nobody else's");
+        let Batch { messages, shared, heads } = batch;
+        let (start, head_at) = (shared.len(), heads.len());
+        let tail_at = frames::put_message(shared, &author, &publish, (self.id, seq, id));
+        frames::put_own_head(heads, email, shared.len() - tail_at);
+        messages.push(Sequenced {
             author: author.id,
-            own: Bytes::from(own),
-            shared,
             seq,
             id,
             publisher: origin.map(|origin| origin.publisher),
             ack: origin.and_then(|origin| origin.ack),
+            frame: start..shared.len(),
+            tail_at,
+            head: head_at..heads.len(),
         });
+        spares.keep_publish(publish);
     }
 }
 

@@ -29,7 +29,7 @@ impl From<StoredMessage> for NumberedMessage {
         NumberedMessage {
             id,
             author,
-            publish: Box::new(Publish { msg, img, time, cid: None }),
+            publish: Box::new(Publish { msg: msg.into(), img, time: time.into(), cid: None }),
             origin: None,
         }
     }

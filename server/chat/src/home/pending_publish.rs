@@ -20,9 +20,9 @@ impl PendingPublish {
     pub(super) fn row(&self) -> NewMessage {
         NewMessage {
             user: self.author.id,
-            msg: self.publish.msg.clone(),
+            msg: self.publish.msg.as_str().into(),
             img: self.publish.img.clone(),
-            time: self.publish.time.clone(),
+            time: self.publish.time.as_str().into(),
             cid: self.publish.cid.clone(),
         }
     }
@@ -30,7 +30,8 @@ impl PendingPublish {
     /// The same request, about what its author said the first time.
     pub(super) fn saying(mut self, first: First) -> PendingPublish {
         let First { msg, img, time } = first;
-        self.publish = Box::new(Publish { msg, img, time, cid: self.publish.cid.take() });
+        let (msg, time) = (msg.into(), time.into());
+        *self.publish = Publish { msg, img, time, cid: self.publish.cid.take() };
         self
     }
 

@@ -143,7 +143,7 @@ impl Home {
                 continue;
             }
             read = read.max(seq);
-            match room.take(self.now, seq, NumberedMessage::from(message), &mut self.scratch) {
+            match room.take(self.now, seq, NumberedMessage::from(message), &mut self.spares) {
                 Taken::InOrder | Taken::Waits => counters.cluster_messages += 1,
                 Taken::Beyond => counters.cluster_beyond += 1,
                 Taken::Known(_) => {}
@@ -151,7 +151,7 @@ impl Home {
         }
         if !self.numbering.keeps_messages() {
             while room.messages.give_up_before(read) {
-                room.hand_on(&mut self.scratch);
+                room.hand_on(&mut self.spares);
             }
         }
         self.catch_up(room_id);
@@ -217,7 +217,7 @@ impl Home {
                     self.settings.cluster && room.messages.is_doubted() && !room.is_commit_unsent;
                 let first = messages.first().filter(|_| self.numbering.keeps_messages());
                 if first.is_some_and(|first| room.messages.skip_hole(first.seq)) {
-                    room.hand_on(&mut self.scratch);
+                    room.hand_on(&mut self.spares);
                 }
                 let mut found = Vec::new();
                 for message in messages {
@@ -227,10 +227,10 @@ impl Home {
                         continue;
                     }
                     found.extend(must_report.then(|| message.clone()));
-                    room.take(self.now, seq, NumberedMessage::from(message), &mut self.scratch);
+                    room.take(self.now, seq, NumberedMessage::from(message), &mut self.spares);
                 }
                 room.messages.fetched(self.now, self.numbering.keeps_messages());
-                room.hand_on(&mut self.scratch);
+                room.hand_on(&mut self.spares);
                 if !found.is_empty() {
                     room.is_commit_unsent = true;
                     self.unsent.committed(room_id, found);

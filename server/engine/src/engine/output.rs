@@ -5,16 +5,41 @@
 //! design.
 
 use bytes::Bytes;
+use throng_wire::sio::EventData;
 use throng_wire::{eio, ws};
 use ws::{Data, OpCode};
 
 use super::{Carrier, Engine};
 use crate::ids::{PipeId, SessionId};
+use crate::outbox::Span;
 
 impl Engine {
     /// Queues whole WebSocket frames for one pipe.
     pub fn push_frames(&mut self, pipe: PipeId, frames: &[u8]) {
         self.outbox.push(pipe, frames);
+    }
+
+    /// Lays down whole WebSocket frames that several pipes are to get with [`Engine::push_span`], now: they
+    /// last as long as some pipe holds them, or until the next call, or the next [`Members::fan_out`]. `topic`
+    /// as there. `None`: there is too much of it already; push copies.
+    ///
+    /// [`Members::fan_out`]: crate::rooms::Members::fan_out
+    pub fn share<'f>(
+        &mut self,
+        topic: u64,
+        frames: impl Iterator<Item = &'f [u8]> + Clone,
+    ) -> Option<Span> {
+        self.outbox.share(topic, frames)
+    }
+
+    /// Queues what [`Engine::share`] has laid down for one pipe.
+    pub fn push_span(&mut self, pipe: PipeId, span: Span) {
+        self.outbox.push_span(pipe, span);
+    }
+
+    /// Keeps the memory of an event's data for the next event.
+    pub fn reuse(&mut self, data: EventData) {
+        self.event_buffers.keep(data.into_buffer());
     }
 
     /// Sends one Engine.IO text packet, type digit included, behind all that was sent before. Spec:

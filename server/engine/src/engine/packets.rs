@@ -140,7 +140,8 @@ impl Engine {
                 let data = packet.data.expect(HAS_DATA);
                 let before = data.as_ptr().addr() - text.as_ptr().addr();
                 let omitted = omitted.map(|omitted| omitted.behind(before));
-                let data = sio::EventData::new(data, &event.expect(HAS_DATA));
+                let buffer = self.event_buffers.take();
+                let data = sio::EventData::new(data, &event.expect(HAS_DATA), buffer);
                 self.counters.events_in += 1;
                 self.session_events.push_back(SessionEvent::Event {
                     session: id,
@@ -161,7 +162,7 @@ impl Engine {
                 let assembly = Assembly {
                     namespace,
                     ack: packet.ack,
-                    data: sio::EventData::new(data, &event.expect(HAS_DATA)),
+                    data: sio::EventData::new(data, &event.expect(HAS_DATA), String::new()),
                     omitted,
                     missing: packet.attachments,
                     attachments: Vec::new(),

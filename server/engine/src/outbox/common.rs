@@ -14,9 +14,9 @@ const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Capacity kept for reuse.
 const SPARE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A part of a block.
+/// Bytes that lie once for many pipes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Span {
+pub struct Span {
     block: u32,
     start: u32,
     len: u32,
@@ -34,7 +34,7 @@ impl Span {
 
 #[derive(Default)]
 struct Block {
-    topic: u32,
+    topic: u64,
     bytes: Vec<u8>,
     /// Pipes with a span of it that is not empty.
     holders: u32,
@@ -47,7 +47,7 @@ pub(super) struct Common {
     blocks: Vec<Block>,
     vacant: Vec<u32>,
     /// The block that takes the next bytes of a topic.
-    open: BTreeMap<u32, u32>,
+    open: BTreeMap<u64, u32>,
     /// Blocks that had no holder at some moment. Whether they still have none is seen when the next
     /// bytes come: those that came last may be handed out until then.
     unheld: Vec<u32>,
@@ -58,23 +58,28 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn add(&mut self, topic: u32, bytes: &[u8]) -> Option<Span> {
+    pub(super) fn add<'p>(
+        &mut self,
+        topic: u64,
+        parts: impl Iterator<Item = &'p [u8]> + Clone,
+    ) -> Option<Span> {
         self.clear_unheld();
-        if self.bytes + bytes.len() > COMMON_BYTES_MAX {
+        let len = parts.clone().map(<[u8]>::len).sum();
+        if self.bytes + len > COMMON_BYTES_MAX {
             return None;
         }
-        let index = self.block_for(topic, bytes.len());
+        let index = self.block_for(topic, len);
         let block = &mut self.blocks[index as usize];
         let start = block.bytes.len() as u32;
-        block.bytes.extend_from_slice(bytes);
-        self.bytes += bytes.len();
+        parts.for_each(|part| block.bytes.extend_from_slice(part));
+        self.bytes += len;
         if block.holders == 0 {
             self.list(index);
         }
-        Some(Span { block: index, start, len: bytes.len() as u32 })
+        Some(Span { block: index, start, len: len as u32 })
     }
 
-    fn block_for(&mut self, topic: u32, len: usize) -> u32 {
+    fn block_for(&mut self, topic: u64, len: usize) -> u32 {
         if let Some(index) = self.open.get(&topic)
             && self.blocks[*index as usize].bytes.len() + len <= BLOCK_BYTES_MAX
         {
@@ -138,6 +143,14 @@ impl Common {
             true
         } else {
             false
+        }
+    }
+
+    /// So many pipes that held nothing hold the span now.
+    #[inline]
+    pub(super) fn hold(&mut self, span: Span, pipes: u32) {
+        if !span.is_empty() {
+            self.blocks[span.block as usize].holders += pipes;
         }
     }
 

@@ -5,6 +5,10 @@ use bytes::Bytes;
 use super::{Bounds, Class, Flushed, Outbox, Part};
 use crate::ids::PipeId;
 
+fn once(bytes: &[u8]) -> std::iter::Once<&[u8]> {
+    std::iter::once(bytes)
+}
+
 const PIPE: PipeId = PipeId { slot: 3, generation: 7 };
 
 /// What a socket that takes at most `limit` bytes a call would have received.
@@ -130,12 +134,12 @@ fn common_bytes_keep_their_place_among_others_whatever_the_socket_takes() {
         let [a, b, c, d, e] = [b'a', b'b', b'c', b'd', b'e'].map(|letter| frame(letter, 10));
         outbox.push(PIPE, &a);
         for part in [[&b[..], &c].concat(), d.clone()] {
-            let span = outbox.share(1, &part).expect("it has space");
+            let span = outbox.share(1, once(&part)).expect("it has space");
             outbox.push_span(PIPE, span);
         }
         assert_eq!(outbox.queued(PIPE), 4 * 12);
         outbox.push(PIPE, &e);
-        let span = outbox.share(1, &a).expect("it has space");
+        let span = outbox.share(1, once(&a)).expect("it has space");
         outbox.push_span(PIPE, span);
         assert_eq!(outbox.queued(PIPE), 6 * 12);
         let (wire, state) = drain(&mut outbox, limit);
@@ -149,11 +153,11 @@ fn common_bytes_that_a_socket_did_not_take_outlive_the_turn() {
     let mut outbox = unbounded();
     outbox.open(PIPE, Class::Identified);
     let text = [frame(b'a', 3), frame(b'b', 3)].concat();
-    let span = outbox.share(1, &text).expect("it has space");
+    let span = outbox.share(1, once(&text)).expect("it has space");
     outbox.push_span(PIPE, span);
     assert_eq!(outbox.sent(PIPE, 7), Flushed::More, "two bytes into the second frame");
     // Another turn, in which the pipe is blocked.
-    let next = outbox.share(1, &frame(b'c', 3)).expect("it has space");
+    let next = outbox.share(1, once(&frame(b'c', 3))).expect("it has space");
     outbox.push_span(PIPE, next);
     assert_eq!(outbox.queued(PIPE), 3 + 5);
     outbox.writable(PIPE);
@@ -168,7 +172,7 @@ fn cutting_drops_common_bytes_behind_the_frame_under_way() {
     for (sent, kept) in [(0, 0), (2, 5), (5, 5), (7, 10)] {
         let mut outbox = unbounded();
         outbox.open(PIPE, Class::Identified);
-        let span = outbox.share(1, &text).expect("it has space");
+        let span = outbox.share(1, once(&text)).expect("it has space");
         outbox.push_span(PIPE, span);
         if sent > 0 {
             outbox.sent(PIPE, sent);
@@ -183,11 +187,11 @@ fn too_many_common_bytes_are_refused_until_they_were_sent() {
     let mut outbox = unbounded();
     outbox.open(PIPE, Class::Identified);
     let megabytes = vec![b'x'; 40 * 1024 * 1024];
-    let span = outbox.share(1, &megabytes).expect("it has space");
+    let span = outbox.share(1, once(&megabytes)).expect("it has space");
     outbox.push_span(PIPE, span);
-    assert!(outbox.share(1, &megabytes).is_none());
+    assert!(outbox.share(1, once(&megabytes)).is_none());
     outbox.sent(PIPE, megabytes.len());
-    assert!(outbox.share(1, &megabytes).is_some());
+    assert!(outbox.share(1, once(&megabytes)).is_some());
 }
 
 /// A pipe that two topics serve, and others that only one does, in every order of offering.
@@ -202,7 +206,7 @@ fn common_bytes_outlive_other_holders_and_other_topics() {
         for round in 0..9u8 {
             for (topic, members) in [(1, &[0, 1][..]), (2, &[1, 2])] {
                 let text = frame(b'a' + 2 * round + topic, 3 + round);
-                let span = outbox.share(topic.into(), &text).expect("it has space");
+                let span = outbox.share(topic.into(), once(&text)).expect("it has space");
                 for member in members {
                     outbox.push_span(pipes[*member], span);
                     want[*member].extend_from_slice(&text);
@@ -232,10 +236,10 @@ fn a_pipe_that_waits_for_its_turn_holds_all_batches_of_a_room_as_one_piece() {
     let mut outbox = unbounded();
     outbox.open(PIPE, Class::Identified);
     for _ in 0..3 {
-        let span = outbox.share(1, &frame(b'a', 3)).expect("it has space");
+        let span = outbox.share(1, once(&frame(b'a', 3))).expect("it has space");
         outbox.push_span(PIPE, span);
         // Another room, of which the pipe gets nothing.
-        outbox.share(2, &frame(b'b', 3)).expect("it has space");
+        outbox.share(2, once(&frame(b'b', 3))).expect("it has space");
     }
     let mut slices = [IoSlice::new(&[]); 4];
     assert_eq!(outbox.slices(PIPE, &mut slices, usize::MAX), 1);
@@ -250,7 +254,7 @@ fn a_room_that_never_rests_does_not_keep_what_was_sent() {
     let text = frame(b'a', 125).repeat(8 * 1024);
     for round in 0..300 {
         // 300 MB in all, and always a pipe that holds the last of it.
-        let span = outbox.share(1, &text).expect("what was sent is gone");
+        let span = outbox.share(1, once(&text)).expect("what was sent is gone");
         pipes.iter().for_each(|pipe| {
             outbox.push_span(*pipe, span);
         });
@@ -317,7 +321,7 @@ fn a_pipe_beyond_the_bound_of_its_class_is_named_once() {
     outbox.set_class(PIPE, Class::Identified);
     outbox.push(PIPE, &[0]);
     assert_eq!(outbox.next_over(), None);
-    let span = outbox.share(1, &[0; 10]).expect("it has space");
+    let span = outbox.share(1, once(&[0; 10])).expect("it has space");
     outbox.push_span(other, span);
     assert_eq!(outbox.next_over(), Some(other), "what is shared counts for the pipe's own bound");
     outbox.check();
@@ -369,7 +373,7 @@ fn what_pipes_hold_for_themselves_is_summed_by_class() {
 fn more_bytes_than_were_offered_are_an_assert() {
     let mut outbox = unbounded();
     outbox.open(PIPE, Class::Identified);
-    let span = outbox.share(1, &frame(b'a', 3)).expect("it has space");
+    let span = outbox.share(1, once(&frame(b'a', 3))).expect("it has space");
     outbox.push_span(PIPE, span);
     outbox.sent(PIPE, 6);
 }
@@ -420,7 +424,7 @@ fn what_is_large_waits_once_for_all_pipes_that_are_offered_later() {
         let mut want = frame(b'x', 10);
         for letter in [b'a', b'b'] {
             let text = frame(letter, 100).repeat(100);
-            let span = outbox.share(1, &text).expect("it has space");
+            let span = outbox.share(1, once(&text)).expect("it has space");
             pipes.iter().for_each(|pipe| outbox.push_span(*pipe, span));
             want.extend_from_slice(&text);
         }

@@ -386,14 +386,14 @@ impl<M> Edge<M> {
         let except = except.filter(|id| self.id(id.session()) == Some(*id)).map(|id| id.session());
         match except {
             None => members.fan_out(
-                slot,
+                slot.into(),
                 frame,
                 engine,
                 |_| false,
                 |member, engine| engine.emit_frame(member.session, frame),
             ),
             Some(except) => members.fan_out(
-                slot,
+                slot.into(),
                 frame,
                 engine,
                 |member| member.session == except,

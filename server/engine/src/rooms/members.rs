@@ -92,22 +92,30 @@ impl<T> Members<T> {
     #[inline]
     pub fn fan_out(
         &self,
-        topic: u32,
+        topic: u64,
         frames: &[u8],
         engine: &mut Engine,
         is_apart: impl Fn(&Member<T>) -> bool,
         mut each: impl FnMut(&Member<T>, &mut Engine),
     ) {
-        let span = engine.outbox.share(topic, frames);
-        for member in &self.list {
-            match member.pipe {
-                Some(pipe) if !is_apart(member) => match span {
-                    Some(span) => engine.outbox.push_span(pipe, span),
-                    None => engine.outbox.push(pipe, frames),
-                },
-                _ => each(member, engine),
+        let span = engine.outbox.share(topic, std::iter::once(frames));
+        let mut apart = std::mem::take(&mut engine.apart);
+        let places = 0_u32..;
+        let pipes = places.zip(&self.list).filter_map(|(place, member)| match member.pipe {
+            Some(pipe) if !is_apart(member) => Some(pipe),
+            _ => {
+                apart.push(place);
+                None
             }
+        });
+        match span {
+            Some(span) => engine.outbox.push_span_to_all(pipes, span),
+            None => pipes.for_each(|pipe| engine.outbox.push(pipe, frames)),
         }
+        for place in apart.drain(..) {
+            each(&self.list[place as usize], engine);
+        }
+        engine.apart = apart;
     }
 
     /// Hands one frame to the members that `is_meant` picks; large frames are shared by reference

@@ -8,16 +8,18 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, send, sendmsg, shutdown};
-use throng_engine::{App, Flushed, PipeEnd, PipeId};
+use throng_engine::{App, Flushed, Outbox, PipeEnd, PipeId};
 
 use super::read::ANONYMOUS_NS_PER_TURN;
 use super::readiness::{Group, Interest};
 use super::turn::Worker;
 use crate::listen::{ANONYMOUS_RECV_BYTES, IDENTIFIED_RECV_BYTES, keep_unread};
+
+const FLAGS: MsgFlags = MsgFlags::MSG_NOSIGNAL.union(MsgFlags::MSG_DONTWAIT);
 
 /// Pieces offered in one send. A pipe rarely has more than one: small frames are contiguous.
 const PIECES_MAX: usize = 16;
@@ -154,19 +156,12 @@ impl<A: App> Worker<A> {
         // The pipe may have ended since its bytes were queued.
         let Some(open) = self.connections.pipe(pipe) else { return };
         let fd = open.stream.as_raw_fd();
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         let mut left = most;
         loop {
             let outbox = self.shard.outbox();
-            let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
-            let count = outbox.slices(pipe, &mut pieces, left);
-            let pieces = &pieces[..count];
-            let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
-            let sent = match pieces {
-                // Nothing to send, but perhaps to close.
-                [] => Ok(0),
-                [only] => send(fd, only, flags),
-                many => sendmsg::<()>(fd, many, &[], flags, None),
+            let (offered, sent) = match outbox.piece(pipe) {
+                Some(piece) => (piece.len(), send(fd, piece, FLAGS)),
+                None => send_pieces(fd, outbox, pipe, left),
             };
             let is_piece = offered >= left;
             let sent = match sent {
@@ -243,4 +238,24 @@ impl<A: App> Worker<A> {
             self.end_later(pipe, PipeEnd::Failed);
         }
     }
+}
+
+/// Sends about so many of the bytes that wait for the pipe; returns how many there were, too.
+fn send_pieces(
+    fd: RawFd,
+    outbox: &Outbox,
+    pipe: PipeId,
+    most: usize,
+) -> (usize, nix::Result<usize>) {
+    let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+    let count = outbox.slices(pipe, &mut pieces, most);
+    let pieces = &pieces[..count];
+    let offered = pieces.iter().map(|piece| piece.len()).sum();
+    let sent = match pieces {
+        // Nothing to send, but perhaps to close.
+        [] => Ok(0),
+        [only] => send(fd, only, FLAGS),
+        many => sendmsg::<()>(fd, many, &[], FLAGS, None),
+    };
+    (offered, sent)
 }

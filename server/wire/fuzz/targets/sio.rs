@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
     }
     let data = packet.data.expect("an event has data");
     let parts = event(data).expect("an accepted event splits");
-    let kept = EventData::new(data, &parts);
+    let kept = EventData::new(data, &parts, String::new());
     assert_eq!((kept.name(), kept.args()), (&*parts.name, parts.args));
     let args: &[&str] = if parts.args.is_empty() { &[] } else { &[parts.args] };
     let mut again = String::new();

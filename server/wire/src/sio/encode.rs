@@ -1,5 +1,6 @@
 use crate::eio::Version;
 use crate::json;
+use crate::sink::Sink;
 
 /// Of a namespace that the server refuses.
 const NAMESPACE_CHARS_MAX: usize = 256;
@@ -20,15 +21,15 @@ pub fn put_event(out: &mut String, namespace: &str, ack: Option<u64>, name: &str
 
 /// Appends the beginning of an event with at least one argument, `42["name",`, for a caller that
 /// writes the arguments itself. [`end_event`] closes it.
-pub fn begin_event(out: &mut String, name: &str) {
-    out.push_str("42[");
+pub fn begin_event(out: &mut impl Sink, name: &str) {
+    out.put("42[");
     put_json_str(out, name);
-    out.push(',');
+    out.put(",");
 }
 
 /// Closes what [`begin_event`] began.
-pub fn end_event(out: &mut String) {
-    out.push(']');
+pub fn end_event(out: &mut impl Sink) {
+    out.put("]");
 }
 
 /// Appends an event packet whose name and arguments are one JSON array, `42[…]`. The caller
@@ -108,8 +109,13 @@ pub fn put_binary_ack(
 }
 
 /// Appends `text` as a JSON string literal, quotes included, as `JSON.stringify` writes it.
-pub fn put_json_str(out: &mut String, text: &str) {
+pub fn put_json_str(out: &mut impl Sink, text: &str) {
     json::put_str(out, text);
+}
+
+/// Appends an integer.
+pub fn put_json_int(out: &mut impl Sink, number: impl itoa::Integer) {
+    out.put(itoa::Buffer::new().format(number));
 }
 
 fn put_binary(

@@ -9,7 +9,7 @@ use crate::Fault;
 /// The JSON array of an event, and where its name and its arguments are: nobody reads the name twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventData {
-    json: Box<str>,
+    json: String,
     name: Name,
     args: Range<usize>,
 }
@@ -27,14 +27,15 @@ impl EventData {
     /// # Errors
     /// Only for data that `decode` would not have let pass.
     pub fn parse(json: &str) -> Result<EventData, Fault> {
-        Ok(EventData::new(json, &event(json)?))
+        Ok(EventData::new(json, &event(json)?, String::new()))
     }
 
-    /// `event` was found in `json`, as by [`decode_with_event`](super::decode_with_event).
+    /// `event` was found in `json`, as by [`decode_with_event`](super::decode_with_event). It is kept in
+    /// `buffer`.
     ///
     /// # Panics
     /// When it was not.
-    pub fn new(json: &str, event: &Event<'_>) -> EventData {
+    pub fn new(json: &str, event: &Event<'_>, mut buffer: String) -> EventData {
         let inside = |part: &str| {
             let start = part.as_ptr().addr().checked_sub(json.as_ptr().addr());
             let start = start.filter(|start| start + part.len() <= json.len());
@@ -46,7 +47,9 @@ impl EventData {
             Cow::Owned(name) => Name::Unescaped(name.as_str().into()),
         };
         let args = if event.args.is_empty() { 0..0 } else { inside(event.args) };
-        EventData { json: json.into(), name, args }
+        buffer.clear();
+        buffer.push_str(json);
+        EventData { json: buffer, name, args }
     }
 
     /// The event's name; a number is taken as its own text.
@@ -72,9 +75,16 @@ impl EventData {
         self.json.is_empty()
     }
 
-    /// The JSON, and where in it the arguments are, if there are any.
-    pub fn into_json(self) -> (Box<str>, Option<Range<usize>>) {
-        (self.json, Some(self.args).filter(|args| !args.is_empty()))
+    /// Where in the JSON a part of it ends, which is of [`EventData::args`].
+    pub fn end_of(&self, part: &str) -> Option<usize> {
+        let end = part.as_ptr().addr() + part.len();
+        let end = end.checked_sub(self.json.as_ptr().addr())?;
+        (end <= self.json.len()).then_some(end)
+    }
+
+    /// The memory of the JSON, for the next one.
+    pub fn into_buffer(self) -> String {
+        self.json
     }
 }
 
@@ -97,9 +107,12 @@ mod tests {
             let found = event(json).unwrap_or_else(|fault| panic!("{json}: {fault:?}"));
             let data = EventData::parse(json).unwrap_or_else(|fault| panic!("{json}: {fault:?}"));
             assert_eq!((data.name(), data.args()), (&*found.name, found.args), "{json}");
-            let (kept, args) = data.clone().into_json();
-            assert_eq!((&*kept, data.len()), (json, json.len()));
-            assert_eq!(args.map(|args| &json[args]).unwrap_or_default(), found.args);
+            let args_end = json.rfind(found.args).expect("they are in it") + found.args.len();
+            let end = data.end_of(data.args()).filter(|_| !found.args.is_empty());
+            assert_eq!(end, Some(args_end).filter(|_| !found.args.is_empty()));
+            assert_eq!(data.end_of(json), None, "another text");
+            assert_eq!(data.len(), json.len());
+            assert_eq!(EventData::new(json, &found, data.clone().into_buffer()), data);
         }
         assert!(EventData::parse("[]").is_err() && EventData::parse("{}").is_err());
     }
@@ -108,6 +121,6 @@ mod tests {
     #[should_panic(expected = "a part of an event is in its data")]
     fn parts_of_another_text_are_a_bug() {
         let other = event(r#"["say",1]"#).expect("an event");
-        EventData::new(&String::from(r#"["s"]"#), &other);
+        EventData::new(&String::from(r#"["s"]"#), &other, String::new());
     }
 }

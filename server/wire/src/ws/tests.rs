@@ -492,3 +492,18 @@ proptest! {
         prop_assert_eq!(decode(bytes.chunks(1), &LIMITS), decode_whole(&bytes));
     }
 }
+
+#[test]
+fn a_frame_written_in_place_is_that_of_its_text_whatever_is_before_it_or_apart() {
+    for len in [0, 1, 125, 126, 127, 65535, 65536] {
+        let text = "x".repeat(len);
+        for apart in [0, 1, len / 2, len] {
+            let mut out = b"before".to_vec();
+            let start = begin_text_frame(&mut out);
+            out.extend_from_slice(&text.as_bytes()[apart.min(len)..]);
+            end_text_frame(&mut out, start, apart.min(len));
+            out.extend_from_slice(&text.as_bytes()[..apart.min(len)]);
+            assert_eq!(out, [b"before", &text_frame(&text)[..]].concat(), "{len}, {apart}");
+        }
+    }
+}
