@@ -553,9 +553,9 @@ impl Outbox {
     /// All that waits for the pipe, if it is one piece that it shares with others: so it is for most pipes at most times.
     #[inline]
     pub fn piece(&self, pipe: PipeId) -> Option<&[u8]> {
-        let slot = self.slots.get(pipe.slot as usize);
-        let slot = slot.filter(|slot| slot.generation == pipe.generation && slot.pending.is_none());
-        slot.map(|slot| self.common.get(slot.span)).filter(|piece| !piece.is_empty())
+        let slot = self.slots.get(pipe.slot as usize)?;
+        let is_one = slot.generation == pipe.generation && slot.pending.is_none();
+        (is_one && !slot.span.is_empty()).then(|| self.common.get(slot.span))
     }
 
     /// The next bytes of `pipe`, as at most `slices.len()` pieces; returns how many were filled. Those that it

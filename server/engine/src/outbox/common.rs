@@ -126,7 +126,8 @@ impl Common {
         if span.is_empty() {
             return &[];
         }
-        &self.blocks[span.block as usize].bytes[span.start as usize..][..span.len()]
+        let start = span.start as usize;
+        &self.blocks[span.block as usize].bytes[start..start + span.len()]
     }
 
     /// Adds `span` to what a pipe `held`. False: it does not lie right behind.

@@ -20,11 +20,11 @@ pub fn put_event(out: &mut String, namespace: &str, ack: Option<u64>, name: &str
 }
 
 /// Appends the beginning of an event with at least one argument, `42["name",`, for a caller that
-/// writes the arguments itself. [`end_event`] closes it.
+/// writes the arguments itself. [`end_event`] closes it. `name`: one that needs no escapes.
 pub fn begin_event(out: &mut impl Sink, name: &str) {
-    out.put("42[");
-    put_json_str(out, name);
-    out.put(",");
+    out.put("42[\"");
+    out.put(name);
+    out.put("\",");
 }
 
 /// Closes what [`begin_event`] began.
