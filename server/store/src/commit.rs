@@ -1,7 +1,6 @@
 //! Group commit: one task writes everything that was requested while its last transaction ran, in
 //! one transaction, in the order of the calls.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,8 +17,8 @@ use crate::messages::{MessageIds, PlacedMessage, find_firsts, insert_messages};
 use crate::plan::Plan;
 use crate::reading::note_reading;
 use crate::reads::raise_marks;
-use crate::rooms::{LastSeqs, raise_rooms};
-use crate::statement::{narrow, statement_chunks, values, widen};
+use crate::rooms::{lock_rooms, raise_rooms};
+use crate::statement::widen;
 use crate::{AppendError, NewMessage, Store, StoreError, StoreMetrics};
 
 /// How long the outcome of a transaction is looked up before its callers learn that it is unknown.
@@ -224,7 +223,7 @@ impl Committer {
     async fn look_up(&self, jobs: &[Job], written: &Written<'_>) -> Result<bool, StoreError> {
         let mut write = self.db.otherwise_in_time(self.db.write()).await?;
         let found = self.db.otherwise_in_time(async {
-            self.lock_rooms(&mut write, &rooms_of(jobs)).await?;
+            lock_rooms(&mut write, self.db.dialect, &rooms_of(jobs)).await?;
             self.is_kept(&mut write, written).await
         });
         let is_kept = found.await?;
@@ -268,7 +267,7 @@ impl Committer {
         jobs: &'j [Job],
     ) -> Result<Written<'j>, StoreError> {
         let dialect = self.db.dialect;
-        let last_seqs = self.lock_rooms(write, &rooms_of(jobs)).await?;
+        let last_seqs = lock_rooms(write, dialect, &rooms_of(jobs)).await?;
         // The rooms are locked, so nobody adds another meanwhile.
         let firsts = find_firsts(write, dialect, &cids_of(jobs)).await?;
         let plan = Plan::new(jobs, &last_seqs, firsts, now_ms());
@@ -282,33 +281,6 @@ impl Committer {
         note_reading(write, dialect, &self.node, &plan.marks).await?;
         let witness = plan.messages.first().copied();
         Ok(Written { outcomes: plan.outcomes, ids, witness })
-    }
-
-    /// Locks the rooms that exist and reads their last seqs. They are locked in the order of their
-    /// ids, so that two nodes cannot wait for each other.
-    async fn lock_rooms(
-        &self,
-        write: &mut AnyConnection,
-        rooms: &BTreeSet<u32>,
-    ) -> Result<LastSeqs, StoreError> {
-        let dialect = self.db.dialect;
-        let mut last_seqs = LastSeqs::new();
-        let rooms: Vec<u32> = rooms.iter().copied().collect();
-        for chunk in statement_chunks(&rooms) {
-            let mut select = dialect.query(format!(
-                "SELECT id, last_seq FROM rooms WHERE id IN {} ORDER BY id{}",
-                values(1, chunk.len()),
-                dialect.for_update()
-            ));
-            for room in chunk {
-                select = select.bind(i64::from(*room));
-            }
-            for row in select.fetch_all(&mut *write).await? {
-                let room = narrow(row.try_get(0)?, "room id")?;
-                last_seqs.insert(room, narrow(row.try_get(1)?, "last seq of a room")?);
-            }
-        }
-        Ok(last_seqs)
     }
 
     /// Whether a batch is in the database. It is if one of its messages is. A database that was

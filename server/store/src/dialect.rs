@@ -20,6 +20,18 @@ pub(crate) enum Dialect {
     Mysql,
 }
 
+/// How the ids of inserted rows are learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewIds {
+    /// A transaction that is the only one to write gives consecutive ids: the last one says all. Rows that SQLite returns
+    /// cross threads one by one, which costs more than to insert them.
+    UpToLast,
+    /// `INSERT … RETURNING`.
+    Returned,
+    /// MariaDB could return them, MySQL cannot.
+    Selected,
+}
+
 /// What an `INSERT` does with a row whose key exists.
 pub(crate) enum OnConflict {
     Keep,
@@ -84,17 +96,13 @@ impl Dialect {
         }
     }
 
-    /// End of a `SELECT` that locks its rows until the transaction ends.
-    pub fn for_update(self) -> &'static str {
+    /// How the ids of inserted rows are learnt.
+    pub fn new_ids(self) -> NewIds {
         match self {
-            Self::Sqlite => "",
-            Self::Postgres | Self::Mysql => " FOR UPDATE",
+            Self::Sqlite => NewIds::UpToLast,
+            Self::Postgres => NewIds::Returned,
+            Self::Mysql => NewIds::Selected,
         }
-    }
-
-    /// Whether the family supports `INSERT … RETURNING`: MariaDB does, MySQL does not.
-    pub fn has_returning(self) -> bool {
-        self != Self::Mysql
     }
 
     /// End of an `INSERT`. `key`: the columns of the unique key, with commas.

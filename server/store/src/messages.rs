@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, NewIds};
 use crate::statement::{narrow, statement_chunks, statement_length, values, widen};
 use crate::{Store, StoreError};
 
@@ -230,6 +230,7 @@ pub(crate) async fn insert_messages(
     dialect: Dialect,
     messages: &[PlacedMessage<'_>],
 ) -> Result<MessageIds, StoreError> {
+    let new_ids = dialect.new_ids();
     let mut ids = MessageIds::with_capacity(messages.len());
     let mut rest = messages;
     while let Some(length) = statement_length(fitting(rest)) {
@@ -239,7 +240,7 @@ pub(crate) async fn insert_messages(
             "INSERT INTO messages (room_id, seq, user_id, msg, img, time, created_at, cid)
              VALUES {}{}",
             values(length, 8),
-            if dialect.has_returning() { " RETURNING id, room_id, seq" } else { "" }
+            if new_ids == NewIds::Returned { " RETURNING id, room_id, seq" } else { "" }
         ));
         for PlacedMessage { room, seq, created_at_ms, message } in chunk {
             insert = insert
@@ -252,11 +253,23 @@ pub(crate) async fn insert_messages(
                 .bind(*created_at_ms)
                 .bind(message.cid.as_ref().map(|cid| cid.as_bytes().to_vec()));
         }
-        // The order of returned rows is not promised, hence the room and seq with each id.
-        read_ids(&insert.fetch_all(&mut *write).await?, &mut ids)?;
+        if new_ids == NewIds::Returned {
+            // The order of returned rows is not promised, hence the room and seq with each id.
+            read_ids(&insert.fetch_all(&mut *write).await?, &mut ids)?;
+        } else {
+            insert.execute(&mut *write).await?;
+        }
     }
-    if !dialect.has_returning() {
-        select_ids(write, dialect, messages, &mut ids).await?;
+    match new_ids {
+        NewIds::Returned => {}
+        NewIds::Selected => select_ids(write, dialect, messages, &mut ids).await?,
+        NewIds::UpToLast if messages.is_empty() => {}
+        NewIds::UpToLast => {
+            let row = dialect.query("SELECT last_insert_rowid()").fetch_one(&mut *write).await?;
+            let last: i64 = row.try_get(0)?;
+            let places = messages.iter().rev().map(|placed| (placed.room, placed.seq));
+            ids.extend(places.zip((1..=last).rev()));
+        }
     }
     Ok(ids)
 }

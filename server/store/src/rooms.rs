@@ -1,13 +1,13 @@
 //! The rooms that exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::clock::now_ms;
 use crate::dialect::{Dialect, OnConflict};
-use crate::statement::{narrow, statement_chunks, values, widen};
+use crate::statement::{LOOKUP_KEYS_MAX, narrow, padded, values, widen};
 use crate::{Store, StoreError};
 
 /// Seqs of the newest messages, by room.
@@ -110,6 +110,53 @@ pub(crate) fn default_name(id: u32) -> String {
     format!("Room {id}")
 }
 
+/// Locks the rooms that exist and reads their last seqs, inside the caller's transaction. They are locked in the order of
+/// their ids, so that two nodes cannot wait for each other.
+pub(crate) async fn lock_rooms(
+    write: &mut AnyConnection,
+    dialect: Dialect,
+    rooms: &BTreeSet<u32>,
+) -> Result<LastSeqs, StoreError> {
+    let mut last_seqs = LastSeqs::new();
+    let rooms: Vec<u32> = rooms.iter().copied().collect();
+    for chunk in rooms.chunks(LOOKUP_KEYS_MAX) {
+        let keys = padded(chunk);
+        let those = values(1, keys.len());
+        let sql = match dialect {
+            // Each row that it returns wakes a thread.
+            Dialect::Sqlite => {
+                format!("SELECT group_concat(id || ' ' || last_seq) FROM rooms WHERE id IN {those}")
+            }
+            Dialect::Postgres | Dialect::Mysql => {
+                format!("SELECT id, last_seq FROM rooms WHERE id IN {those} ORDER BY id FOR UPDATE")
+            }
+        };
+        let select =
+            keys.iter().fold(dialect.query(sql), |select, room| select.bind(i64::from(*room)));
+        let rows = select.fetch_all(&mut *write).await?;
+        if dialect == Dialect::Sqlite {
+            // NULL where no room exists.
+            let joined = rows.first().map(|row| row.try_get::<Option<String>, _>(0)).transpose()?;
+            last_seqs.extend(parse_last_seqs(joined.flatten().as_deref().unwrap_or_default())?);
+        } else {
+            for row in rows {
+                let room = narrow(row.try_get(0)?, "room id")?;
+                last_seqs.insert(room, narrow(row.try_get(1)?, "last seq of a room")?);
+            }
+        }
+    }
+    Ok(last_seqs)
+}
+
+/// `1 17,2 0`: rooms and their last seqs.
+fn parse_last_seqs(joined: &str) -> Result<LastSeqs, StoreError> {
+    let pairs = joined.split_terminator(',').map(|pair| {
+        let (room, seq) = pair.split_once(' ')?;
+        Some((room.parse().ok()?, seq.parse().ok()?))
+    });
+    pairs.collect::<Option<_>>().ok_or(StoreError::Corrupt("last seq of a room"))
+}
+
 /// Writes the new last seqs of rooms, inside the caller's transaction.
 pub(crate) async fn raise_rooms(
     write: &mut AnyConnection,
@@ -117,16 +164,17 @@ pub(crate) async fn raise_rooms(
     raised: &LastSeqs,
 ) -> Result<(), StoreError> {
     let raised: Vec<_> = raised.iter().collect();
-    for chunk in statement_chunks(&raised) {
+    for chunk in raised.chunks(LOOKUP_KEYS_MAX) {
+        let rooms = padded(chunk);
         let mut update = dialect.query(format!(
             "UPDATE rooms SET last_seq = CASE id {}END WHERE id IN {}",
-            "WHEN ? THEN ? ".repeat(chunk.len()),
-            values(1, chunk.len())
+            "WHEN ? THEN ? ".repeat(rooms.len()),
+            values(1, rooms.len())
         ));
-        for (room, last_seq) in chunk {
+        for (room, last_seq) in &rooms {
             update = update.bind(i64::from(**room)).bind(widen(**last_seq));
         }
-        for (room, _) in chunk {
+        for (room, _) in &rooms {
             update = update.bind(i64::from(**room));
         }
         update.execute(&mut *write).await?;
@@ -140,4 +188,18 @@ fn read_room(row: &AnyRow) -> Result<RoomRow, StoreError> {
         name: row.try_get(1)?,
         last_seq: narrow(row.try_get(2)?, "last seq of a room")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_seqs_in_one_row_are_told_apart() {
+        assert_eq!(parse_last_seqs("").unwrap(), LastSeqs::new());
+        assert_eq!(parse_last_seqs("1 17,20 0").unwrap(), LastSeqs::from([(1, 17), (20, 0)]));
+        for wrong in ["1", "1 -1", "1 x", "4294967296 1", "1 1,,2 1"] {
+            assert!(parse_last_seqs(wrong).is_err(), "{wrong}");
+        }
+    }
 }
