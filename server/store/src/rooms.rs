@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_seqs_in_one_row_are_told_apart() {
+    fn last_seqs_in_one_row_are_parsed() {
         assert_eq!(parse_last_seqs("").unwrap(), LastSeqs::new());
         assert_eq!(parse_last_seqs("1 17,20 0").unwrap(), LastSeqs::from([(1, 17), (20, 0)]));
         for wrong in ["1", "1 -1", "1 x", "4294967296 1", "1 1,,2 1"] {
