@@ -6,13 +6,16 @@ mod unsaved;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use throng_chat::lane::Mark;
 use throng_chat::store::Repeat;
 use throng_chat::{
     AppendFault, Appended, Chat, Cid, Command, DataUrl, ImageFault, NewMessage, Numbering, Reply,
     RoomId, RoomInfo, SavedImage, Seq, StoreDown, UserCard, UserId,
 };
 use throng_cluster::{NumberFault, Numbers};
-use throng_store::{AppendError, ImageError, ImageKind, RoomRow, Store, StoreError};
+use throng_store::{
+    AppendError, ImageError, ImageKind, RoomRow, SavedMark, Store, StoreError,
+};
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use crate::backplane::BackplaneHandle;
@@ -139,12 +142,14 @@ fn start(
                 handle.reply(Reply::Appended { room, outcome });
             });
         }
-        Command::SaveRead { user, room, seq, is_reading } => {
-            let saved = worker.store.save_read(user.0, room.0, seq.0, is_reading);
+        Command::SaveRead { user, mark } => {
+            let Mark { room, seq, is_reading, choice } = mark;
+            let row = SavedMark { room: room.0, seq: seq.0, choice: choice.0 };
+            let saved = worker.store.save_mark(user.0, row, is_reading);
             under_way.spawn(async move {
                 let outcome = saved.await.map_err(|error| store_failed("save_read", &error));
                 worker.unsaved.note(user, room, outcome.is_err());
-                handle.reply(Reply::ReadSaved { user, room, seq, is_reading, outcome });
+                handle.reply(Reply::ReadSaved { user, mark, outcome });
             });
         }
         Command::CreateRoom { room } => {

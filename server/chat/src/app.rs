@@ -92,6 +92,7 @@ impl Chat {
             | ClusterInput::Tip { .. }
             | ClusterInput::Present { .. }
             | ClusterInput::Read { .. }
+            | ClusterInput::Chosen { .. }
             | ClusterInput::NodePresence { .. }
             | ClusterInput::NodeGone { .. } => {}
         }
@@ -182,8 +183,8 @@ impl App for Chat {
             Reply::Reads { user, load, outcome } => {
                 self.at_edge(cx, |edge, cx| edge.reads_loaded(user, load, outcome, cx));
             }
-            Reply::ReadSaved { user, room, outcome, .. } => {
-                home.read_saved(cx.engine.now(), user, room, outcome);
+            Reply::ReadSaved { user, mark, outcome } => {
+                home.read_saved(cx.engine.now(), user, mark.room, outcome);
             }
             Reply::ImageSaved { session, outcome } => {
                 self.at_edge(cx, |edge, cx| edge.image_saved(session, outcome, cx));

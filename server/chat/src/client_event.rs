@@ -53,6 +53,8 @@ client_events! {
     Room "room";
     RoomOut "roomout";
     Message "message";
+    Follow "follow";
+    Unfollow "unfollow";
 }
 
 impl EventName {
@@ -65,10 +67,20 @@ impl EventName {
 /// What an event asks for.
 #[derive(Debug)]
 pub(crate) enum ClientRequest {
-    Login,
+    Login { wanted: WantedCounts },
     Join { room: RoomId, presence_mode: PresenceMode },
     Leave { room: RoomId },
     Message(Box<MessageRequest>),
+    Follow { room: RoomId, follows: bool },
+}
+
+/// Which unread counts a session wants. Spec: UNR-30.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum WantedCounts {
+    #[default]
+    Rooms,
+    Sum,
+    Nothing,
 }
 
 /// A message as its author sent it.
@@ -184,6 +196,7 @@ struct Payload<'a> {
     time: Field<'a>,
     cid: Field<'a>,
     presence: Field<'a>,
+    counts: Field<'a>,
 }
 
 /// The first argument of an event; those behind it are ignored.
@@ -241,7 +254,7 @@ impl<'a> Payload<'a> {
         img: Result<Img, Refusal>,
     ) -> Result<ClientRequest, Refusal> {
         match name {
-            EventName::Login => Ok(ClientRequest::Login),
+            EventName::Login => Ok(ClientRequest::Login { wanted: self.wanted_counts()? }),
             EventName::Room => {
                 let (room, presence_mode) = (self.room()?, self.presence_mode()?);
                 Ok(ClientRequest::Join { room, presence_mode })
@@ -254,7 +267,22 @@ impl<'a> Payload<'a> {
                 let message = MessageRequest { room, msg, img, time, cid };
                 Ok(ClientRequest::Message(Box::new(message)))
             }
+            EventName::Follow => Ok(ClientRequest::Follow { room: self.room()?, follows: true }),
+            EventName::Unfollow => Ok(ClientRequest::Follow { room: self.room()?, follows: false }),
             EventName::Unknown(_) => Err(Refusal::UnknownEvent),
+        }
+    }
+
+    fn wanted_counts(&self) -> Result<WantedCounts, Refusal> {
+        match &self.counts {
+            Field::Absent | Field::Null => Ok(WantedCounts::Rooms),
+            Field::Text(text) => match &**text {
+                "rooms" => Ok(WantedCounts::Rooms),
+                "sum" => Ok(WantedCounts::Sum),
+                "none" => Ok(WantedCounts::Nothing),
+                _ => Err(Refusal::InvalidArgument),
+            },
+            Field::Bool(_) | Field::Number(_) | Field::Other => Err(Refusal::InvalidArgument),
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::choice::Choice;
 use crate::ids::{RoomId, Seq, SessionId, UserId};
 use crate::user::UserCard;
 
@@ -45,6 +46,8 @@ pub enum Signal {
     /// From home: the user's first session of this node entered the room, or its last one left.
     /// `seq` is their read mark. Repeated when their card changes.
     Present { room: RoomId, user: Arc<UserCard>, is_present: bool, seq: Seq },
+    /// From home: the user has chosen whether they follow the room.
+    Chosen { room: RoomId, user: UserId, choice: Choice },
     /// From edge: whose session it is and where; `None` once it is over.
     Session { session: SessionId, state: Option<SessionState> },
     /// From home: the store has numbered these messages of this node, in order.
@@ -73,6 +76,8 @@ pub enum ClusterInput {
     /// How far users had read when they left a room on a node, whose presence of them says nothing
     /// any more, or nothing yet.
     Read { room: RoomId, marks: Vec<(UserId, Seq)> },
+    /// Which of its users follow the room has been chosen on another node.
+    Chosen { room: RoomId, choices: Vec<(UserId, Choice)> },
     /// All users that the node has in the room; replaces what was known.
     NodePresence { room: RoomId, node: NodeIx, users: Vec<Arc<UserCard>> },
     /// The node's lease is gone, and with it all users it had.
@@ -94,6 +99,7 @@ impl ClusterInput {
             | ClusterInput::Tip { room, .. }
             | ClusterInput::Present { room, .. }
             | ClusterInput::Read { room, .. }
+            | ClusterInput::Chosen { room, .. }
             | ClusterInput::NodePresence { room, .. } => Some(*room),
             ClusterInput::NodeGone { .. }
             | ClusterInput::Announce

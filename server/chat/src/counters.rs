@@ -22,6 +22,9 @@ throng_tables::metrics! {
     Counter emitted "events": "Events of other programs handed to sessions.";
     Counter shed "events": "Unread counts postponed because the client reads too slowly; a later \
         one replaces them.";
+    Counter counts_sent "events": "Unread counts sent after a number had changed.";
+    Counter counts_ridden "events": "Those of them that left together with other bytes, at no charge to \
+        unread.core_share.";
     Counter roster_broadcasts "events": "Rosters and presence changes sent to rooms.";
     Counter roster_bytes "bytes": "Bytes of rosters and presence changes, times their recipients.";
     Counter roster_news_bytes "bytes": "The part of roster_bytes that each member must receive \

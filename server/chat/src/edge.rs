@@ -5,15 +5,18 @@ mod counts;
 mod deliveries;
 mod emits;
 mod events;
+mod following;
 mod identity;
+mod known_marks;
 mod members;
 mod pending;
 mod reads;
 mod sessions_by_token;
 mod signals;
+mod tips;
 mod tokens;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -40,6 +43,8 @@ use crate::room_info::RoomInfo;
 use crate::settings::{Exclusive, Settings};
 use crate::store::{Command, SavedImage, StoreDown};
 use crate::user::UserCard;
+use counts::{Counts, Told};
+use known_marks::KnownMarks;
 use pending::{Awaited, PendingEvents, Queued};
 use reads::Reads;
 use sessions_by_token::SessionsByToken;
@@ -47,6 +52,7 @@ use signals::SessionSignals;
 use throng_engine::Now;
 use throng_engine::{CloseReason, Engine, Owner, Session, SessionEvent, Trust};
 use throng_engine::{Keyed, LANE_RETRY_MS, Map, home_of};
+use tips::Tips;
 use tokens::TokenChecks;
 
 /// Rooms in one `count` event.
@@ -73,6 +79,7 @@ struct LocalSession {
     client: ClientBucket,
     /// Other nodes have been sent whose session it is.
     is_signalled: bool,
+    told: Told,
 }
 
 /// What the fan-out and the rosters know of a member.
@@ -94,9 +101,8 @@ struct LocalRoom {
 struct LocalUser {
     card: Arc<UserCard>,
     sessions: SmallVec<[SessionId; 2]>,
+    marks: KnownMarks,
     reads: Reads,
-    /// Rooms whose `count` has changed and has not been sent to the user.
-    unsent: BTreeSet<RoomId>,
 }
 
 pub(crate) struct Edge {
@@ -112,13 +118,8 @@ pub(crate) struct Edge {
     /// Boxed: a table has more places than entries.
     users: Map<UserId, Box<LocalUser>>,
     rooms: Map<RoomId, LocalRoom>,
-    /// Last message of every room, as far as this edge knows.
-    tips: BTreeMap<RoomId, Seq>,
-    changed_tips: BTreeSet<RoomId>,
-    unsent_users: BTreeSet<UserId>,
-    /// Sessions that read too slowly for their last `count`, and its rooms.
-    shed: BTreeMap<SessionId, BTreeSet<RoomId>>,
-    next_count_at: Now,
+    tips: Tips,
+    counts: Counts,
     /// Leaves that homes do not know yet. State, not messages: a full lane only delays them. One per
     /// membership that ended; a session that owes the leave of a room is refused there (`busy`).
     leaves_due: VecDeque<LeaveDue>,
@@ -169,7 +170,6 @@ impl Edge {
         rooms: &[RoomInfo],
     ) -> Edge {
         Edge {
-            settings,
             shard: place.shard,
             shards: place.shards,
             locals: Vec::new(),
@@ -177,12 +177,10 @@ impl Edge {
             asking: SessionsByToken::default(),
             users: Map::with_hasher(keyed.clone()),
             rooms: Map::with_hasher(keyed.clone()),
+            counts: Counts::new(&settings, keyed.clone()),
+            settings,
             keyed,
-            tips: rooms.iter().map(|room| (room.id, room.last_seq)).collect(),
-            changed_tips: BTreeSet::new(),
-            unsent_users: BTreeSet::new(),
-            shed: BTreeMap::new(),
-            next_count_at: Now::default(),
+            tips: Tips::new(rooms),
             leaves_due: VecDeque::new(),
             lingering: VecDeque::new(),
             loading: BTreeSet::new(),
@@ -222,6 +220,7 @@ impl Edge {
                     peer,
                     client: InvalidTokens::bucket(&self.keyed, peer.into()),
                     is_signalled: false,
+                    told: Told::default(),
                 }));
                 match token.as_deref().map(client_event::token_hash) {
                     Some(Some(token)) => self.identify(session, token, cx),
@@ -321,6 +320,7 @@ impl Edge {
                 self.send_leave(owed, cx);
             }
         }
+        self.stop_waiting(session);
         self.locals[session.slot() as usize] = None;
         self.session_signals.ended(session, is_signalled);
         if let Some(token) = asked {

@@ -140,6 +140,15 @@ pub(crate) fn count(counts_json: &str) -> String {
     packet
 }
 
+pub(crate) fn ack_follow(id: u64, room: RoomId) -> String {
+    ack(id, &format!(r#"{{"ok":true,"room":{}}}"#, room.0))
+}
+
+/// `{"sum":10}`
+pub(crate) fn count_sum(sum: u64) -> String {
+    format!(r#"{{"sum":{sum}}}"#)
+}
+
 /// `{"room1":3,"room7":0}`
 pub(crate) fn counts(counts: impl Iterator<Item = (RoomId, u64)>) -> String {
     let mut json = String::from("{");

@@ -30,6 +30,7 @@ use super::roster::{RESERVED_SLOTS, Roster};
 use super::throttle::RosterThrottle;
 use crate::Lanes;
 use crate::canary::{Canary, is_armed};
+use crate::choice::Choice;
 use crate::counters::Counters;
 use crate::ids::{LoadId, RoomId, Seq, SessionId, ShardId, UserId};
 use crate::numbering::Numbering;
@@ -229,7 +230,9 @@ impl Home {
             request @ (Request::Join { .. } | Request::Publish { .. } | Request::Leave { .. }) => {
                 waiting.push(request);
             }
-            Request::Watch { .. } => unreachable!("it names no room"),
+            Request::Follow { .. } | Request::Watch { .. } => {
+                unreachable!("they have no place in the order of a room")
+            }
         }
     }
 
@@ -246,6 +249,7 @@ impl Home {
             Request::Publish { room, session, message, ack } => {
                 self.publish(room, session, message, ack, lanes, counters);
             }
+            Request::Follow { room, user, choice } => self.follow(&user, room, choice, lanes),
             Request::Watch { user, load, edge } => self.watch(user, load, edge, lanes),
         }
     }
@@ -287,7 +291,7 @@ impl Home {
             let client = *join.client;
             lanes.log(LogLine::Entered { session, client, user, room, online });
             lanes.change(PresenceChange::Entered { user, room, online });
-            let mark = Mark { room: room_id, seq, is_reading: true };
+            let mark = Mark { room: room_id, seq, is_reading: true, choice: Choice(0) };
             self.note_reading(&join.user, mark, change.is_new, lanes);
         }
         self.mark_dirty(room_id);
@@ -386,7 +390,7 @@ impl Home {
             let (user, room) = (change.user, room_id);
             lanes.log(LogLine::Left { session, client: *client, user, room, online });
             lanes.change(PresenceChange::Left { user, room, online });
-            let mark = Mark { room: room_id, seq, is_reading: false };
+            let mark = Mark { room: room_id, seq, is_reading: false, choice: Choice(0) };
             self.note_reading(&card, mark, change.is_new, lanes);
         }
         self.mark_dirty(room_id);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 pub use throng_engine::rooms::MembershipId;
 
+use crate::choice::Choice;
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, ShardId, UserId};
 use crate::refusal::Refusal;
 use crate::user::UserCard;
@@ -50,18 +51,20 @@ pub enum Request {
     },
     /// A message for the room.
     Publish { room: RoomId, session: SessionId, message: Box<Publish>, ack: AckId },
+    /// The user has chosen whether they follow the room.
+    Follow { room: RoomId, user: Arc<UserCard>, choice: Choice },
     /// The edge has its first session of `user` and wants to know what they are reading.
     Watch { user: UserId, load: LoadId, edge: ShardId },
 }
 
 impl Request {
-    /// The room it is about.
+    /// The room in whose order it has a place.
     pub(crate) fn room(&self) -> Option<RoomId> {
         match self {
             Request::Join { room, .. }
             | Request::Leave { room, .. }
             | Request::Publish { room, .. } => Some(*room),
-            Request::Watch { .. } => None,
+            Request::Follow { .. } | Request::Watch { .. } => None,
         }
     }
 }
@@ -117,15 +120,15 @@ pub enum Delivery {
     /// One frame for some members, when their turn has come: a whole roster, or a change
     /// after it.
     MemberRoster { room: RoomId, sessions: SmallVec<[SessionId; 2]>, frame: Bytes },
-    /// `user` began or stopped reading `room`; `seq` is their read mark.
-    Reading { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
+    /// `user` began or stopped reading the room, or has chosen whether they follow it.
+    Reading { user: UserId, mark: Mark },
     /// The answer to a `Watch`: rooms the user is reading, or whose mark is not saved yet.
     Watched { user: UserId, load: LoadId, marks: Box<[Mark]> },
     /// The room's last message is `seq`.
     Tip { room: RoomId, seq: Seq },
 }
 
-/// How far a user has read a room.
+/// How far a user has read a room, and whether they follow it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The room.
@@ -134,6 +137,8 @@ pub struct Mark {
     pub seq: Seq,
     /// The user is in the room, so all of it counts as read.
     pub is_reading: bool,
+    /// The newest one that is known.
+    pub choice: Choice,
 }
 
 /// Consecutive messages of one room.

@@ -20,6 +20,7 @@
 mod app;
 #[doc(hidden)]
 pub mod canary;
+mod choice;
 mod client_event;
 pub mod cluster;
 mod counters;
@@ -44,6 +45,7 @@ mod throttle;
 pub mod user;
 
 pub use app::{Chat, Notice, Start, shard};
+pub use choice::Choice;
 pub use cluster::{ClusterInput, NodeIx, SessionState, Signal, StoredMessage};
 pub use counters::Counters;
 pub use ids::{Cid, LoadId, RoomId, Seq, TokenHash, UserId};

@@ -67,6 +67,13 @@ throng_tables::settings! {
     /// Shortest time between two reports of unread counts to one session.
     unread_window_ms: u32 = 500, "ms", 10..=60_000;
 
+    ["unread"]
+    /// Time of a shard for unread counts. What does not fit is told later.
+    core_share: u32 = 5, "percent", 1..=100;
+    /// While there are at most so many rooms, users follow them all: they are told the counts also of those
+    /// that they have never entered.
+    follow_all_rooms_max: u32 = 16, "rooms", 0..=1 << 20;
+
     ["rooms"]
     /// Who leaves the room they are in when they join another: sessions of Engine.IO 3 (legacy),
     /// all, or none.

@@ -6,6 +6,7 @@ use crate::cluster::StoredMessage;
 use crate::ids::{Cid, LoadId, RoomId, Seq, SessionId, TokenHash, UserId};
 use crate::image::{DataUrl, ImageFault};
 use crate::invalid_tokens::ClientBucket;
+use crate::lane::Mark;
 use crate::room_info::RoomInfo;
 use crate::user::UserCard;
 
@@ -42,10 +43,11 @@ pub enum Command {
     LoadRoom { room: RoomId },
     /// Messages with `after < seq <= upto`, in order; the store may answer with the first part.
     Fetch { room: RoomId, after: Seq, upto: Seq },
-    /// All read marks of the user.
+    /// All read marks of the user, with their choices.
     Reads { user: UserId, load: LoadId },
-    /// `is_reading`: the user is in the room, so after a crash they have read all of it.
-    SaveRead { user: UserId, room: RoomId, seq: Seq, is_reading: bool },
+    /// A mark never falls, and neither does a choice. `is_reading`: the user is in the room, so after a crash they
+    /// have read all of it.
+    SaveRead { user: UserId, mark: Mark },
     /// Decodes, checks and keeps the image of a message, which follows in an `Append`. `cid`: that of the
     /// message, of which there may be one already.
     SaveImage { session: SessionId, user: UserId, room: RoomId, cid: Option<Cid>, image: DataUrl },
@@ -134,16 +136,10 @@ pub enum Reply {
     RoomLoaded { room: RoomId, outcome: Result<Option<RoomInfo>, StoreDown> },
     /// What the store has of the range, in order. Nothing means that it has nothing there.
     Fetched { room: RoomId, outcome: Result<Vec<StoredMessage>, StoreDown> },
-    /// What the user has read, per room; rooms never read are absent.
-    Reads { user: UserId, load: LoadId, outcome: Result<Vec<(RoomId, Seq)>, StoreDown> },
+    /// What the user has read, per room, and who reads is not said; rooms never read or followed are absent.
+    Reads { user: UserId, load: LoadId, outcome: Result<Vec<Mark>, StoreDown> },
     /// The mark of `SaveRead`, and whether it is durable.
-    ReadSaved {
-        user: UserId,
-        room: RoomId,
-        seq: Seq,
-        is_reading: bool,
-        outcome: Result<(), StoreDown>,
-    },
+    ReadSaved { user: UserId, mark: Mark, outcome: Result<(), StoreDown> },
     /// Where the image is.
     ImageSaved { session: SessionId, outcome: Result<SavedImage, ImageFault> },
 }

@@ -230,6 +230,10 @@ impl Cluster {
             Signal::Present { room, user, is_present, seq } => {
                 self.presence.set(room, user, is_present, seq);
             }
+            Signal::Chosen { room, user, choice } => {
+                let (settings, counters) = (&self.settings, &mut self.counters);
+                self.log_writer.chosen(room, user, choice, settings, counters);
+            }
             Signal::Session { session, state } => {
                 let unix_ms = self.unix_ms(now);
                 self.map.set(session, state.as_ref(), unix_ms);

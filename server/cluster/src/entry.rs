@@ -8,6 +8,7 @@
 //! | `m` | `{"r":room,"m":[{"s":seq,"i":id,"u":user,"n":name,"a":avatar,"t":msg,"g":img,"d":time}]}` | messages of a room |
 //! | `t` | `{"t":[[room,seq],…]}` | last seq of rooms; read the messages from SQL |
 //! | `p` | `{"r":room,"j":[{"u":user,"n":name,"a":avatar}],"l":[[user,seq],…]}` | users joined and left, on this node |
+//! | `c` | `{"c":[[room,user,choice],…]}` | users have chosen whether they follow rooms |
 //! | `u` | `{"u":[user,…]}` | users changed name or avatar; read SQL |
 //! | `v` | `{"v":[hex SHA-256,…]}` | tokens were revoked |
 //! | `f` | `{"u":[user,…]}` | users lost their fd; a node with a connection of theirs binds it |
@@ -26,7 +27,7 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use throng_chat::UserCard;
 use throng_chat::cluster::StoredMessage;
-use throng_chat::{NewMessage, RoomId, Seq, TokenHash, UserId};
+use throng_chat::{Choice, NewMessage, RoomId, Seq, TokenHash, UserId};
 
 use crate::awaited_numbers::message_id;
 use crate::order::Fields;
@@ -40,6 +41,8 @@ pub enum Body {
     Tips(Vec<(RoomId, Seq)>),
     /// `p`
     Present { room: RoomId, joined: Vec<Arc<UserCard>>, left: Vec<(UserId, Seq)> },
+    /// `c`
+    Chosen(Vec<(RoomId, UserId, Choice)>),
     /// `u`
     Changed(Vec<UserId>),
     /// `v`
@@ -116,6 +119,11 @@ struct Tips {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Choices {
+    c: Vec<(u32, u32, u32)>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Users {
     u: Vec<u32>,
 }
@@ -146,6 +154,10 @@ pub fn encode(incarnation: &str, q: u64, body: &Body) -> Fields {
             let j = joined.iter().map(|card| Card::of(card)).collect();
             let l = left.iter().map(|(user, seq)| (user.0, seq.0)).collect();
             ("p", json(&Present { r: room.0, j, l }))
+        }
+        Body::Chosen(choices) => {
+            let c = choices.iter().map(|(room, user, choice)| (room.0, user.0, choice.0)).collect();
+            ("c", json(&Choices { c }))
         }
         Body::Changed(users) => ("u", users_json(users)),
         Body::Revoked(tokens) => {
@@ -214,6 +226,13 @@ pub fn decode(fields: &Fields, partitions: usize) -> Result<Entry, Malformed> {
                 joined: present.j.into_iter().map(|card| Arc::new(card.read())).collect(),
                 left: present.l.into_iter().map(|(user, seq)| (UserId(user), Seq(seq))).collect(),
             }
+        }
+        "c" => {
+            let choices = parse::<Choices>(data)?.c.into_iter();
+            let choices = choices.map(|(room, user, choice)| {
+                (RoomId(room), UserId(user), Choice(choice))
+            });
+            Body::Chosen(choices.collect())
         }
         "u" => Body::Changed(users(data)?),
         "f" => Body::Freed(users(data)?),

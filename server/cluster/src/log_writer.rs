@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use throng_chat::cluster::StoredMessage;
-use throng_chat::{RoomId, Seq, TokenHash, UserId};
+use throng_chat::{Choice, RoomId, Seq, TokenHash, UserId};
 
 use crate::entry::{Body, encode};
 use crate::keys::Keys;
@@ -28,6 +28,8 @@ pub struct LogWriter {
     backlog: VecDeque<(RoomId, Arc<[StoredMessage]>)>,
     backlog_bytes: usize,
     tips: BTreeMap<RoomId, Seq>,
+    /// Whether users follow rooms.
+    choices: BTreeMap<(RoomId, UserId), Choice>,
     /// Users who changed name or avatar.
     changed: BTreeSet<UserId>,
     /// Hashes of revoked tokens.
@@ -46,6 +48,7 @@ pub struct LogWriter {
 #[derive(Default)]
 pub struct AppendBatch {
     tips: Vec<(RoomId, Seq)>,
+    choices: Vec<(RoomId, UserId, Choice)>,
     changes: Vec<LoggedChange>,
     changed: Vec<UserId>,
     revoked: Vec<TokenHash>,
@@ -102,6 +105,24 @@ impl LogWriter {
         *tip = (*tip).max(seq);
     }
 
+    /// A user has chosen. What does not fit, other nodes read from SQL when they resync.
+    pub fn chosen(
+        &mut self,
+        room: RoomId,
+        user: UserId,
+        choice: Choice,
+        settings: &Settings,
+        counters: &mut Counters,
+    ) {
+        let key = (room, user);
+        if self.choices.len() < settings.controls_max || self.choices.contains_key(&key) {
+            let known = self.choices.entry(key).or_default();
+            *known = choice.max(*known);
+        } else {
+            counters.controls_full += 1;
+        }
+    }
+
     /// Entries cannot be appended any more: other nodes read the queued messages from SQL.
     pub fn collapse_to_tips(&mut self) {
         for (room, messages) in std::mem::take(&mut self.backlog) {
@@ -147,6 +168,7 @@ impl LogWriter {
     pub fn queued(&self) -> usize {
         self.backlog.len()
             + self.tips.len()
+            + self.choices.len()
             + self.changed.len()
             + self.revoked.len()
             + self.freed.len()
@@ -180,6 +202,7 @@ impl LogWriter {
             }
         }
         self.tips(keys, &mut bodies, &mut batch);
+        self.choices(keys, &mut bodies, &mut batch);
         let (logged, changes) = presence.next_changes(settings.append_max);
         batch.changes = changes;
         bodies.extend(logged.into_iter().map(|(room, body)| (keys.partition(room), body)));
@@ -234,6 +257,16 @@ impl LogWriter {
         bodies.extend(streams.into_iter().map(|(stream, tips)| (stream, Body::Tips(tips))));
     }
 
+    fn choices(&mut self, keys: &Keys, bodies: &mut Vec<(u16, Body)>, batch: &mut AppendBatch) {
+        let mut streams: BTreeMap<u16, Vec<(RoomId, UserId, Choice)>> = BTreeMap::new();
+        for _ in 0..IDS_MAX {
+            let Some(((room, user), choice)) = self.choices.pop_first() else { break };
+            streams.entry(keys.partition(room)).or_default().push((room, user, choice));
+            batch.choices.push((room, user, choice));
+        }
+        bodies.extend(streams.into_iter().map(|(stream, all)| (stream, Body::Chosen(all))));
+    }
+
     /// The outcome of an `Append`. After a failure its content is queued again, messages as tips.
     pub fn appended(
         &mut self,
@@ -250,6 +283,10 @@ impl LogWriter {
         }
         for (room, seq) in batch.tips {
             self.tip(room, seq);
+        }
+        for (room, user, choice) in batch.choices {
+            let newer = self.choices.entry((room, user)).or_default();
+            *newer = choice.max(*newer);
         }
         self.changed.extend(batch.changed);
         self.freed.extend(batch.freed);
@@ -277,8 +314,13 @@ impl LogWriter {
         );
         // A failed append may put back one batch above the bound.
         let max = settings.controls_max + IDS_MAX;
-        let sets =
-            [self.changed.len(), self.revoked.len(), self.freed.len(), self.marks_raised.len()];
+        let sets = [
+            self.choices.len(),
+            self.changed.len(),
+            self.revoked.len(),
+            self.freed.len(),
+            self.marks_raised.len(),
+        ];
         ensure!(sets.iter().all(|len| *len <= max), "controls {sets:?} exceed {max}");
         let partitions = usize::from(settings.log_streams.max(1));
         ensure!(self.q.is_empty() || self.q.len() == partitions, "{} counters", self.q.len());

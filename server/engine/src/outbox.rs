@@ -509,6 +509,11 @@ impl Outbox {
         into.extend(self.dirty.drain(..));
     }
 
+    /// Pipes that got bytes since they were last taken.
+    pub(crate) fn dirty(&self) -> &[PipeId] {
+        &self.dirty
+    }
+
     /// Whether large frames of more than `bytes` wait for the pipe.
     pub fn has_large(&self, pipe: PipeId, bytes: usize) -> bool {
         let Some(pending) = self.pending(pipe) else { return false };

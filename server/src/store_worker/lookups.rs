@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use throng_chat::lane::Mark;
 use throng_chat::{
-    Chat, ClientBucket, Command, LoadId, Reply, RoomId, Seq, StoreDown, TokenHash, UserId,
+    Chat, Choice, ClientBucket, Command, LoadId, Reply, RoomId, Seq, StoreDown, TokenHash, UserId,
 };
 use throng_engine::SessionId;
-use throng_store::Store;
+use throng_store::{SavedMark, Store};
 use tokio::task::JoinSet;
 
 use super::store_failed;
@@ -80,15 +81,17 @@ async fn authenticate(
 
 async fn reads(store: &Store, users: Vec<(UserId, LoadId)>) -> Vec<Reply> {
     let asked: Vec<u32> = users.iter().map(|(user, _)| user.0).collect();
-    let outcomes: Vec<Result<Vec<(RoomId, Seq)>, StoreDown>> = match store.reads_all(&asked).await {
-        Ok(reads) => reads
-            .into_iter()
-            .map(|marks| {
-                Ok(marks.into_iter().map(|(room, seq)| (RoomId(room), Seq(seq))).collect())
-            })
-            .collect(),
+    let outcomes: Vec<Result<Vec<Mark>, StoreDown>> = match store.marks_all(&asked).await {
+        Ok(users) => {
+            users.into_iter().map(|marks| Ok(marks.into_iter().map(mark).collect())).collect()
+        }
         Err(error) => vec![Err(store_failed("reads", &error)); users.len()],
     };
     let replies = users.into_iter().zip(outcomes);
     replies.map(|((user, load), outcome)| Reply::Reads { user, load, outcome }).collect()
+}
+
+fn mark(saved: SavedMark) -> Mark {
+    let SavedMark { room, seq, choice } = saved;
+    Mark { room: RoomId(room), seq: Seq(seq), is_reading: false, choice: Choice(choice) }
 }

@@ -20,7 +20,7 @@ use crate::reading::note_reading;
 use crate::reads::raise_marks;
 use crate::rooms::{LastSeqs, raise_rooms};
 use crate::statement::{narrow, statement_chunks, values, widen};
-use crate::{AppendError, NewMessage, Store, StoreError, StoreMetrics};
+use crate::{AppendError, NewMessage, SavedMark, Store, StoreError, StoreMetrics};
 
 /// How long the outcome of a transaction is looked up before its callers learn that it is unknown.
 const LOOK_UP_MAX: Duration = Duration::from_secs(3);
@@ -87,8 +87,21 @@ impl Store {
         seq: u64,
         is_reading: bool,
     ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        self.save_mark(user, SavedMark { room, seq, choice: 0 }, is_reading)
+    }
+
+    /// As [`Store::save_read`], and raises the user's choice about the room.
+    ///
+    /// # Errors
+    /// The queue is full or the transaction failed.
+    pub fn save_mark(
+        &self,
+        user: u32,
+        mark: SavedMark,
+        is_reading: bool,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        let queued = self.enqueue(Job::SaveRead { user, room, seq, is_reading, reply });
+        let queued = self.enqueue(Job::SaveRead { user, mark, is_reading, reply });
         async move {
             queued?;
             answer.await.unwrap_or(Err(StoreError::Closed))

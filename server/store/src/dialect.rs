@@ -26,10 +26,10 @@ pub(crate) enum OnConflict {
     Replace {
         column: &'static str,
     },
-    /// The larger of both values stays.
+    /// The larger of both values of each column stays.
     Raise {
         table: &'static str,
-        column: &'static str,
+        columns: &'static [&'static str],
     },
 }
 
@@ -107,10 +107,13 @@ impl Dialect {
             (Self::Sqlite | Self::Postgres, OnConflict::Replace { column }) => {
                 format!(" ON CONFLICT ({key}) DO UPDATE SET {column} = excluded.{column}")
             }
-            (Self::Sqlite | Self::Postgres, OnConflict::Raise { table, column }) => format!(
-                " ON CONFLICT ({key}) DO UPDATE SET {column} = {larger}({table}.{column}, \
-                 excluded.{column})"
-            ),
+            (Self::Sqlite | Self::Postgres, OnConflict::Raise { table, columns }) => {
+                let raise = |column: &&str| {
+                    format!("{column} = {larger}({table}.{column}, excluded.{column})")
+                };
+                let raised = columns.iter().map(raise).collect::<Vec<_>>().join(", ");
+                format!(" ON CONFLICT ({key}) DO UPDATE SET {raised}")
+            }
             // `IGNORE` would swallow other errors too.
             (Self::Mysql, OnConflict::Keep) => {
                 let first = key.split(',').next().unwrap_or(key);
@@ -119,9 +122,13 @@ impl Dialect {
             (Self::Mysql, OnConflict::Replace { column }) => {
                 format!(" ON DUPLICATE KEY UPDATE {column} = VALUES({column})")
             }
-            (Self::Mysql, OnConflict::Raise { table, column }) => format!(
-                " ON DUPLICATE KEY UPDATE {column} = {larger}({table}.{column}, VALUES({column}))"
-            ),
+            (Self::Mysql, OnConflict::Raise { table, columns }) => {
+                let raise = |column: &&str| {
+                    format!("{column} = {larger}({table}.{column}, VALUES({column}))")
+                };
+                let raised = columns.iter().map(raise).collect::<Vec<_>>().join(", ");
+                format!(" ON DUPLICATE KEY UPDATE {raised}")
+            }
         }
     }
 

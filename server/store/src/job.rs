@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 use crate::messages::{CidKey, First, MessageIds};
-use crate::{NewMessage, StoreError};
+use crate::{NewMessage, SavedMark, StoreError};
 
 /// The numbers that appended messages were given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +66,7 @@ pub(crate) enum Job {
     },
     SaveRead {
         user: u32,
-        room: u32,
-        seq: u64,
+        mark: SavedMark,
         is_reading: bool,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },

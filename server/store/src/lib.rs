@@ -75,6 +75,7 @@ pub use metrics::{
 };
 pub use options::{Options, PasswordCost, Synchronous};
 pub use password::is_bcrypt;
+pub use reads::SavedMark;
 pub use registration::{NewUser, Registered};
 pub use rooms::RoomRow;
 pub use throng_wire::http::ClientKey;

@@ -132,7 +132,7 @@ impl Load {
         &mut self,
         marks: impl Iterator<Item = ((u32, u32), u64)>,
     ) -> Result<(), StoreError> {
-        let mut marks = marks.map(|(key, seq)| (key, ReadMark { seq, is_reading: false }));
+        let mut marks = marks.map(|(key, seq)| (key, ReadMark { seq, is_reading: false, choice: 0 }));
         loop {
             let chunk: ReadMarks = marks.by_ref().take(MARKS_CHUNK).collect();
             if chunk.is_empty() {

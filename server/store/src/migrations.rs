@@ -26,14 +26,17 @@ const SQLITE: &[File] = &[
     (1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
     (2, "nodes", include_str!("../migrations/sqlite/0002_nodes.sql")),
     (3, "client ids", include_str!("../migrations/sqlite/0003_client_ids.sql")),
+    (4, "choices", include_str!("../migrations/sqlite/0004_choices.sql")),
 ];
 const POSTGRES: &[File] = &[
     (1, "initial", include_str!("../migrations/postgres/0001_initial.sql")),
     (2, "client ids", include_str!("../migrations/postgres/0002_client_ids.sql")),
+    (3, "choices", include_str!("../migrations/postgres/0003_choices.sql")),
 ];
 const MYSQL: &[File] = &[
     (1, "initial", include_str!("../migrations/mysql/0001_initial.sql")),
     (2, "client ids", include_str!("../migrations/mysql/0002_client_ids.sql")),
+    (3, "choices", include_str!("../migrations/mysql/0003_choices.sql")),
 ];
 
 fn files(dialect: Dialect) -> &'static [File] {

@@ -4,7 +4,7 @@
 use crate::NewMessage;
 use crate::job::{Job, JobOutcome};
 use crate::messages::{First, Firsts, PlacedMessage};
-use crate::reads::{ReadMark, ReadMarks};
+use crate::reads::{ReadMark, ReadMarks, SavedMark};
 use crate::rooms::LastSeqs;
 
 /// No room has so many messages: a report of more is wrong, and a number is never given back.
@@ -82,9 +82,10 @@ impl<'a> Plan<'a> {
                 }
                 JobOutcome::Placed { first_seq: next, repeats }
             }
-            Job::SaveRead { user, room, seq, is_reading, .. } => {
+            Job::SaveRead { user, mark: SavedMark { room, seq, choice }, is_reading, .. } => {
                 let mark = self.marks.entry((*user, *room)).or_default();
-                *mark = ReadMark { seq: mark.seq.max(*seq), is_reading: *is_reading };
+                let (seq, choice) = (mark.seq.max(*seq), mark.choice.max(*choice));
+                *mark = ReadMark { seq, is_reading: *is_reading, choice };
                 JobOutcome::Done
             }
             Job::Flush { .. } => JobOutcome::Done,

@@ -4,7 +4,7 @@
 use sqlx::{AnyConnection, Row};
 
 use crate::dialect::{Dialect, OnConflict};
-use crate::reads::{RAISE_MARK, ReadMarks};
+use crate::reads::{RAISE_SEQ, ReadMarks};
 use crate::statement::{insert_rows, narrow, statement_chunks};
 use crate::{Store, StoreError};
 
@@ -36,7 +36,7 @@ impl Store {
              SELECT r.user_id, r.room_id, o.last_seq
                FROM reading r JOIN rooms o ON o.id = r.room_id WHERE r.node = ?
               ORDER BY r.user_id, r.room_id{}",
-            dialect.on_conflict("user_id, room_id", &RAISE_MARK)
+            dialect.on_conflict("user_id, room_id", &RAISE_SEQ)
         );
         let mut write = self.db().write().await?;
         dialect.query(raise).bind(node.to_owned()).execute(&mut *write).await?;

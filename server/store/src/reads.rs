@@ -1,4 +1,4 @@
-//! Read marks: the last seq that a user has read in each room.
+//! Read marks: the last seq that a user has read in each room, and whether they follow it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,6 +15,18 @@ pub(crate) struct ReadMark {
     pub seq: u64,
     /// Whether the user is in the room after the batch.
     pub is_reading: bool,
+    /// The highest of the batch.
+    pub choice: u32,
+}
+
+/// What is stored of one user in one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedMark {
+    pub room: u32,
+    /// The last one that they have read.
+    pub seq: u64,
+    /// Whether they follow the room: it grows with each choice, and an odd one means no.
+    pub choice: u32,
 }
 
 /// The marks of a batch, by user and room.
@@ -26,21 +38,22 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn reads(&self, user: u32) -> Result<Vec<(u32, u64)>, StoreError> {
-        let marks = self.reads_all(&[user]).await?.pop();
-        Ok(marks.expect("each user asked about has an answer"))
+        let marks = self.marks_all(&[user]).await?.pop();
+        let marks = marks.expect("each user asked about has an answer");
+        Ok(marks.into_iter().map(|mark| (mark.room, mark.seq)).collect())
     }
 
-    /// [`Store::reads`] of many users, in their order.
+    /// The marks of many users, in the order of the users.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn reads_all(&self, users: &[u32]) -> Result<Vec<Vec<(u32, u64)>>, StoreError> {
-        let mut found: HashMap<u32, Vec<(u32, u64)>> = HashMap::new();
+    pub async fn marks_all(&self, users: &[u32]) -> Result<Vec<Vec<SavedMark>>, StoreError> {
+        let mut found: HashMap<u32, Vec<SavedMark>> = HashMap::new();
         let distinct: Vec<u32> = BTreeSet::from_iter(users.iter().copied()).into_iter().collect();
         for asked in distinct.chunks(LOOKUP_KEYS_MAX) {
             let keys = padded(asked);
             let mut select = self.db().query(format!(
-                "SELECT user_id, room_id, seq FROM read_marks WHERE user_id IN {}
+                "SELECT user_id, room_id, seq, choice FROM read_marks WHERE user_id IN {}
                  ORDER BY user_id, room_id",
                 values(1, keys.len())
             ));
@@ -49,7 +62,11 @@ impl Store {
             }
             for row in self.db().rows(select).await? {
                 let user = narrow(row.try_get(0)?, "user id")?;
-                let mark = (narrow(row.try_get(1)?, "room id")?, narrow(row.try_get(2)?, "seq")?);
+                let mark = SavedMark {
+                    room: narrow(row.try_get(1)?, "room id")?,
+                    seq: narrow(row.try_get(2)?, "seq")?,
+                    choice: narrow(row.try_get(3)?, "choice")?,
+                };
                 found.entry(user).or_default().push(mark);
             }
         }
@@ -58,7 +75,11 @@ impl Store {
 }
 
 /// What becomes of an existing mark: it never falls.
-pub(crate) const RAISE_MARK: OnConflict = OnConflict::Raise { table: "read_marks", column: "seq" };
+const RAISE_MARK: OnConflict =
+    OnConflict::Raise { table: "read_marks", columns: &["seq", "choice"] };
+/// The same, of a mark that says nothing of a choice.
+pub(crate) const RAISE_SEQ: OnConflict =
+    OnConflict::Raise { table: "read_marks", columns: &["seq"] };
 
 /// Raises marks inside the caller's transaction.
 pub(crate) async fn raise_marks(
@@ -66,12 +87,13 @@ pub(crate) async fn raise_marks(
     dialect: Dialect,
     marks: &ReadMarks,
 ) -> Result<(), StoreError> {
-    let into = "read_marks (user_id, room_id, seq)";
+    let into = "read_marks (user_id, room_id, seq, choice)";
     let raise = dialect.on_conflict("user_id, room_id", &RAISE_MARK);
     let marks: Vec<_> = marks.iter().collect();
     let insert =
         insert_rows(write, dialect, into, &raise, &marks, |insert, ((user, room), mark)| {
-            insert.bind(i64::from(*user)).bind(i64::from(*room)).bind(widen(mark.seq))
+            let key = insert.bind(i64::from(*user)).bind(i64::from(*room));
+            key.bind(widen(mark.seq)).bind(i64::from(mark.choice))
         });
     insert.await
 }

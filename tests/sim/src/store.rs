@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use throng_chat::lane::Mark;
 use throng_chat::{AppendFault, Command, Reply, RoomId, Seq, TokenHash, UserCard, UserId};
 use throng_world::Store as _;
 use throng_world::chat::{self, hash};
@@ -158,7 +159,7 @@ impl Store {
             }
             Reply::RoomCreated { .. } => 2,
             Reply::Reads { .. } | Reply::RoomLoaded { .. } | Reply::Fetched { .. } => 3,
-            Reply::ReadSaved { user, room, is_reading, outcome, .. } => {
+            Reply::ReadSaved { user, mark: Mark { room, is_reading, .. }, outcome } => {
                 if let (Ok(()), Some(process)) = (outcome, self.processes.get(shard)) {
                     let row = (process.clone(), *user, *room);
                     if *is_reading {

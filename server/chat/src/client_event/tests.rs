@@ -44,7 +44,7 @@ fn space_around_the_arguments_changes_nothing() {
 
 #[test]
 fn no_argument_counts_as_an_empty_object() {
-    assert!(matches!(parse(r#"["login"]"#).request, Ok(ClientRequest::Login)));
+    assert!(matches!(parse(r#"["login"]"#).request, Ok(ClientRequest::Login { wanted: WantedCounts::Rooms })));
     let fault = RequestError::Argument(Refusal::InvalidArgument);
     assert_eq!(parse(r#"["room"]"#).request.unwrap_err(), fault);
 }

@@ -1,6 +1,6 @@
 //! What must hold of an edge between two turns.
 
-use super::reads::Reads;
+use super::reads::{Reads, Waiting};
 use super::*;
 
 impl Edge {
@@ -41,6 +41,7 @@ impl Edge {
         self.check_users(identities);
         self.check_tokens_listed(identities);
         self.check_owed();
+        self.check_counts();
         self.check_deadlines(engine.now());
     }
 
@@ -81,18 +82,16 @@ impl Edge {
                 Reads::Loading(loading) => {
                     loading.check(self.loading.contains(id), self.reads_failed.contains(id));
                     let is_known =
-                        |(session, _): &(SessionId, AckId)| user.sessions.contains(session);
+                        |(session, _): &(SessionId, Waiting)| user.sessions.contains(session);
                     assert!(loading.waiting.iter().all(is_known), "only live sessions wait");
                 }
-                Reads::Ready(_) => {
-                    let is_owed = !user.unsent.is_empty();
-                    assert_eq!(is_owed, self.unsent_users.contains(id), "owed counts are listed");
+                Reads::Ready => {
                     assert!(!self.reads_failed.contains(id), "marks that came did not fail");
                 }
             }
         }
         assert_eq!(sessions, identities, "every identified session is listed with its user");
-        for id in self.loading.iter().chain(&self.reads_failed).chain(&self.unsent_users) {
+        for id in self.loading.iter().chain(&self.reads_failed) {
             assert!(self.users.contains_key(id), "only users with sessions are waited for");
         }
     }
@@ -135,8 +134,6 @@ impl Edge {
             );
         }
         assert!(self.lingering.iter().is_sorted_by_key(|(due, _)| *due), "grace ends in order");
-        let is_known = |room: &RoomId| self.tips.contains_key(room);
-        assert!(self.changed_tips.iter().all(is_known), "a changed tip is known");
     }
 
     /// A deadline for something else is none: what is owed must be seen to in time.
@@ -148,9 +145,7 @@ impl Edge {
             ("leaves after their grace", !self.lingering.is_empty(), grace_ends_at),
             ("read marks", !self.loading.is_empty(), soon),
             ("read marks that failed", !self.reads_failed.is_empty(), self.reads_retry_at),
-            ("tips", !self.changed_tips.is_empty(), self.next_count_at),
-            ("counts", !self.unsent_users.is_empty(), self.next_count_at),
-            ("counts that were shed", !self.shed.is_empty(), self.next_count_at),
+            ("counts", self.counts.next_at().is_some(), self.counts.next_at().unwrap_or(soon)),
             ("signals", self.session_signals.are_owed(), soon),
             ("token checks", self.token_checks.are_owed(), self.token_checks.retry_at()),
         ];

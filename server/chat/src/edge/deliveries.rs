@@ -1,7 +1,5 @@
 //! Deliveries of homes: answers, rosters and the fan-out.
 
-use crate::canary::{Canary, is_armed};
-
 use super::*;
 
 impl Edge {
@@ -78,22 +76,13 @@ impl Edge {
                     self.member_roster(room, session, &frame, engine);
                 }
             }
-            Delivery::Reading { user, room, seq, is_reading } => {
-                self.note_mark(user, Mark { room, seq, is_reading });
-            }
+            Delivery::Reading { user, mark } => self.note_mark(user, mark),
             Delivery::Watched { user, load, marks } => {
                 if !self.watched(user, load, &marks, engine.now()) {
                     engine.counters.stale_deliveries += 1;
                 }
             }
-            Delivery::Tip { room, seq } => {
-                self.tips.insert(room, seq);
-                self.changed_tips.insert(room);
-                if !is_armed(Canary::KeepTip) {
-                    // The edge has settled: home sends tips when it does.
-                    self.retry(self.next_count_at);
-                }
-            }
+            Delivery::Tip { room, seq } => self.note_tip(room, seq, engine.now()),
         }
     }
 
@@ -169,8 +158,6 @@ impl Edge {
                 engine.emit_event(publisher, &packet);
             }
         }
-        let last = batch.messages.last().expect("a batch has messages");
-        self.tips.insert(room_id, last.seq);
     }
 
     fn member_roster(

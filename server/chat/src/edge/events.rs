@@ -1,6 +1,8 @@
 //! Requests of clients, carried out.
 
+use super::reads::Waiting;
 use super::*;
+use crate::client_event::WantedCounts;
 
 impl Edge {
     pub(super) fn refuse(
@@ -65,9 +67,9 @@ impl Edge {
         let request =
             request.map_err(|(RequestError::Event(why) | RequestError::Argument(why))| why)?;
         match request {
-            ClientRequest::Login => {
+            ClientRequest::Login { wanted } => {
                 self.quotas.take_join(cx.engine.sent(), identity.user)?;
-                self.login(session, identity.user, ack, cx);
+                self.login(session, identity.user, wanted, ack, cx);
                 Ok(())
             }
             ClientRequest::Join { room, presence_mode } => {
@@ -77,6 +79,11 @@ impl Edge {
             ClientRequest::Message(message) => {
                 self.message(session, identity.user, *message, ack, cx)
             }
+            ClientRequest::Follow { room, follows } => {
+                // What is refused counts too (ERR-13).
+                self.quotas.take_join(cx.engine.sent(), identity.user)?;
+                Ok(self.follow(session, identity.user, room, follows, ack, cx)?)
+            }
         }
     }
 
@@ -84,6 +91,7 @@ impl Edge {
         &mut self,
         session: SessionId,
         user: UserId,
+        wanted: WantedCounts,
         ack: AckId,
         cx: &mut Context<'_>,
     ) {
@@ -91,10 +99,10 @@ impl Edge {
             self.users.get_mut(&user).expect("an identified session is listed with its user");
         match &mut entry.reads {
             Reads::Loading(loading) => {
-                loading.waiting.push((session, ack));
+                loading.waiting.push((session, Waiting::Login { wanted, ack }));
                 self.loading.insert(user);
             }
-            Reads::Ready(_) => self.answer_login(session, user, ack, cx),
+            Reads::Ready => self.answer_login(session, user, wanted, ack, cx),
         }
     }
 
@@ -111,7 +119,7 @@ impl Edge {
         self.quotas.take_join(cx.engine.sent(), user)?;
         let rooms_max = self.settings.rooms_per_session_max as usize;
         let is_exclusive = self.is_exclusive(session, cx.engine);
-        if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
+        if self.settings.auto_create_max == 0 && !self.tips.knows(room) {
             return Err(Refusal::UnknownRoom.into());
         }
         let entry = self.users.get(&user).expect("an identified session is listed with its user");
@@ -165,7 +173,7 @@ impl Edge {
         ack: AckId,
         cx: &mut Context<'_>,
     ) -> Result<(), Refused> {
-        if self.settings.auto_create_max == 0 && !self.tips.contains_key(&room) {
+        if self.settings.auto_create_max == 0 && !self.tips.knows(room) {
             return Err(Refusal::UnknownRoom.into());
         }
         let local = self.live(session);
@@ -206,7 +214,7 @@ impl Edge {
         if msg.chars().nth(self.settings.message_chars_max as usize).is_some() {
             return Err(Refusal::TooLarge.into());
         }
-        if !self.tips.contains_key(&room) && self.settings.auto_create_max == 0 {
+        if !self.tips.knows(room) && self.settings.auto_create_max == 0 {
             return Err(Refusal::UnknownRoom.into());
         }
         let image_bytes_max = self.settings.image_bytes_max as usize;

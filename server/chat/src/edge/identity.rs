@@ -1,5 +1,6 @@
 //! Whose connection it is: tokens, the events that wait for them, and who leaves with them.
 
+use super::reads::Waiting;
 use super::*;
 use crate::canary::{Canary, is_armed};
 
@@ -170,8 +171,8 @@ impl Edge {
             Box::new(LocalUser {
                 card: card.clone(),
                 sessions: SmallVec::new(),
+                marks: KnownMarks::default(),
                 reads: Reads::new(load, shards),
-                unsent: BTreeSet::new(),
             })
         });
         entry.card = card;
@@ -186,6 +187,9 @@ impl Edge {
             }
         }
         let local = find(&mut self.locals, session).expect("the caller found the session");
+        if old.is_none_or(|old| old.user != user) {
+            local.told = Told::all(self.tips.last());
+        }
         let replaced = local.identity.replace(Identity { user, token });
         local.put_off = None;
         if let Some(replaced) = replaced {
@@ -202,17 +206,19 @@ impl Edge {
     /// Takes the identity away, and the rooms with it.
     pub(super) fn unbind(&mut self, session: SessionId, cx: &mut Context<'_>) {
         self.leave_all(session, cx);
+        self.stop_waiting(session);
         let identity = self.live(session).identity.take().expect("only a bound session is unbound");
         self.bound.remove(identity.token, session);
         cx.engine.set_trust(session, Trust::Anonymous);
         self.note_session(session);
-        for ack in self.forget_session(identity.user, session) {
-            self.refuse(session, &EventName::Login, Refusal::Unauthenticated, ack, cx);
+        for waiting in self.forget_session(identity.user, session) {
+            let (event, ack) = waiting.event();
+            self.refuse(session, &event, Refusal::Unauthenticated, ack, cx);
         }
     }
 
-    /// Returns the `login`s of the session that still wait for their counts.
-    pub(super) fn forget_session(&mut self, user: UserId, session: SessionId) -> Vec<AckId> {
+    /// Returns what of the session still waits for an answer.
+    pub(super) fn forget_session(&mut self, user: UserId, session: SessionId) -> Vec<Waiting> {
         let entry =
             self.users.get_mut(&user).expect("an identified session is listed with its user");
         entry.sessions.retain(|other| *other != session);
@@ -220,14 +226,14 @@ impl Edge {
         if let Reads::Loading(loading) = &mut entry.reads {
             let waiting = &mut loading.waiting;
             let own = waiting.iter().filter(|(other, _)| *other == session);
-            unanswered.extend(own.map(|(_, ack)| *ack));
+            unanswered.extend(own.map(|(_, waiting)| *waiting));
             waiting.retain(|(other, _)| *other != session);
         }
         if entry.sessions.is_empty() {
-            self.users.remove(&user);
+            let entry = self.users.remove(&user).expect("it was found above");
+            self.stop_following(&entry.marks);
             self.loading.remove(&user);
             self.reads_failed.remove(&user);
-            self.unsent_users.remove(&user);
         }
         unanswered
     }

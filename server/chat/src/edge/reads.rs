@@ -1,15 +1,16 @@
 //! How far users have read: asked of homes, then of the store.
 
 use super::*;
+use crate::client_event::WantedCounts;
 
 /// Until marks are asked for again that the store could not give.
 const READS_RETRY_MS: u64 = 1_000;
 
-/// How far the user has read every room; rooms that are absent were never read.
+/// Whether it is known how far the user has read every room.
 pub(super) enum Reads {
     /// Boxed: it is needed for a moment, and users stay.
     Loading(Box<Loading>),
-    Ready(Marks),
+    Ready,
 }
 
 /// Homes and store are being asked.
@@ -22,9 +23,25 @@ pub(super) struct Loading {
     is_asked: bool,
     /// The user has been sent counts before.
     is_again: bool,
-    marks: Marks,
-    /// Sessions that wait for their `count`.
-    pub(super) waiting: Vec<(SessionId, AckId)>,
+    /// Sessions that wait for their answer.
+    pub(super) waiting: Vec<(SessionId, Waiting)>,
+}
+
+/// What waits until it is known how far the user has read.
+#[derive(Clone, Copy)]
+pub(super) enum Waiting {
+    Login { wanted: WantedCounts, ack: AckId },
+    Follow { room: RoomId, follows: bool, ack: AckId },
+}
+
+impl Waiting {
+    pub(super) fn event(self) -> (EventName, AckId) {
+        match self {
+            Waiting::Login { ack, .. } => (EventName::Login, ack),
+            Waiting::Follow { follows: true, ack, .. } => (EventName::Follow, ack),
+            Waiting::Follow { follows: false, ack, .. } => (EventName::Unfollow, ack),
+        }
+    }
 }
 
 impl Reads {
@@ -32,13 +49,16 @@ impl Reads {
         Reads::Loading(Box::new(Loading::of(id, shards)))
     }
 
+    /// The user has been told nothing yet.
+    pub(super) fn is_first(&self) -> bool {
+        matches!(self, Reads::Loading(loading) if loading.is_first())
+    }
+
     /// Homes and store are asked again, whatever was asked before.
     fn ask_again(&mut self, id: LoadId, shards: u8) {
         match self {
-            Reads::Ready(marks) => {
-                // A user never reads less.
-                let marks = std::mem::take(marks).not_reading();
-                let loading = Loading { marks, is_again: true, ..Loading::of(id, shards) };
+            Reads::Ready => {
+                let loading = Loading { is_again: true, ..Loading::of(id, shards) };
                 *self = Reads::Loading(Box::new(loading));
             }
             Reads::Loading(loading) => {
@@ -54,7 +74,7 @@ impl Reads {
     fn loading(&mut self, id: LoadId) -> Option<&mut Loading> {
         match self {
             Reads::Loading(loading) if loading.id == id => Some(loading),
-            Reads::Loading(_) | Reads::Ready(_) => None,
+            Reads::Loading(_) | Reads::Ready => None,
         }
     }
 }
@@ -71,6 +91,11 @@ impl Loading {
 }
 
 impl Loading {
+    /// The user has been told nothing yet.
+    pub(super) fn is_first(&self) -> bool {
+        !self.is_again
+    }
+
     /// Asserts that marks on the way are waited for, and that each one missing is asked for.
     /// `is_due`: the edge will ask at its next settle; `has_failed`: it will after a pause.
     pub(super) fn check(&self, is_due: bool, has_failed: bool) {
@@ -84,57 +109,7 @@ impl Loading {
     }
 }
 
-/// Sorted by room. Most users know few rooms, and a tree would cost more than the marks.
-#[derive(Default)]
-pub(super) struct Marks(SmallVec<[Mark; 1]>);
-
-impl Marks {
-    pub(super) fn get(&self, room: RoomId) -> Option<&Mark> {
-        let index = self.0.binary_search_by_key(&room, |mark| mark.room).ok()?;
-        self.0.get(index)
-    }
-
-    /// Homes report anew who is reading.
-    fn not_reading(mut self) -> Marks {
-        self.0.iter_mut().for_each(|mark| mark.is_reading = false);
-        self
-    }
-
-    /// A user never reads less: of two nodes the one that is behind takes nothing back. True if the
-    /// mark changes.
-    pub(super) fn raise(&mut self, mark: Mark) -> bool {
-        match self.0.binary_search_by_key(&mark.room, |known| known.room) {
-            Ok(index) => {
-                let raised = Mark { seq: mark.seq.max(self.0[index].seq), ..mark };
-                let before = std::mem::replace(&mut self.0[index], raised);
-                before != raised
-            }
-            Err(index) => {
-                self.0.insert(index, mark);
-                true
-            }
-        }
-    }
-}
-
 impl Edge {
-    pub(super) fn note_mark(&mut self, user: UserId, mark: Mark) {
-        // Homes report to every edge; this one may have no session of the user.
-        let Some(entry) = self.users.get_mut(&user) else { return };
-        match &mut entry.reads {
-            Reads::Loading(loading) => {
-                loading.marks.raise(mark);
-            }
-            Reads::Ready(marks) => {
-                if marks.raise(mark) {
-                    entry.unsent.insert(mark.room);
-                    self.unsent_users.insert(user);
-                    self.retry(self.next_count_at);
-                }
-            }
-        }
-    }
-
     /// A home has answered; false if that is late: the user's last session has ended since, or the
     /// homes were asked again.
     pub(super) fn watched(&mut self, user: UserId, id: LoadId, known: &[Mark], now: Now) -> bool {
@@ -142,12 +117,12 @@ impl Edge {
         let Some(loading) = entry.and_then(|entry| entry.reads.loading(id)) else { return false };
         let missing = loading.homes_missing.checked_sub(1);
         loading.homes_missing = missing.expect("a home answers each question once");
-        for mark in known {
-            loading.marks.raise(*mark);
-        }
         if loading.homes_missing == 0 {
             self.loading.insert(user);
             self.retry(now);
+        }
+        for mark in known {
+            self.note_mark(user, *mark);
         }
         true
     }
@@ -157,6 +132,7 @@ impl Edge {
         let shards = self.shards;
         for (user, entry) in &mut self.users {
             entry.reads.ask_again(self.last_load.advance(), shards);
+            entry.marks.stop_reading();
             self.loading.insert(*user);
         }
     }
@@ -197,7 +173,7 @@ impl Edge {
         &mut self,
         user: UserId,
         load: LoadId,
-        outcome: Result<Vec<(RoomId, Seq)>, StoreDown>,
+        outcome: Result<Vec<Mark>, StoreDown>,
         cx: &mut Context<'_>,
     ) {
         let entry = self.users.get_mut(&user);
@@ -206,37 +182,50 @@ impl Edge {
             cx.counters.stale_replies += 1;
             return;
         };
-        let Loading { is_asked, is_again, marks, waiting, .. } = loading;
+        let Loading { is_asked, is_again, waiting, .. } = loading;
         assert!(std::mem::take(is_asked), "the store answers each question once");
         let is_again = *is_again;
         let waiting = std::mem::take(waiting);
         match outcome {
             Ok(saved) => {
-                // What homes reported is newer than what the store knew, unless it is of another node.
-                for (room, seq) in saved {
-                    let is_reading = marks.get(room).is_some_and(|mark| mark.is_reading);
-                    marks.raise(Mark { room, seq, is_reading });
+                for mark in saved {
+                    // Homes know who reads, and what they reported is newer, unless it is of another node.
+                    let known = self.users.get(&user).and_then(|entry| entry.marks.get(mark.room));
+                    let is_reading = known.is_some_and(|mark| mark.is_reading);
+                    self.note_mark(user, Mark { is_reading, ..mark });
                 }
-                let marks = std::mem::take(marks);
                 let entry = self.users.get_mut(&user).expect("it was found above");
-                entry.reads = Reads::Ready(marks);
-                self.reads_failed.remove(&user);
+                entry.reads = Reads::Ready;
                 if is_again {
-                    entry.unsent.extend(self.tips.keys().take(COUNTED_ROOMS_MAX));
-                    self.unsent_users.insert(user);
+                    entry.marks.change_all(&mut self.tips);
                 }
-                for (session, ack) in waiting {
-                    self.answer_login(session, user, ack, cx);
+                self.reads_failed.remove(&user);
+                // What changed meanwhile.
+                for session in entry.sessions.clone() {
+                    self.wait_to_tell(session);
+                }
+                for (session, waiting) in waiting {
+                    match waiting {
+                        Waiting::Login { wanted, ack } => {
+                            self.answer_login(session, user, wanted, ack, cx);
+                        }
+                        Waiting::Follow { room, follows, ack } => {
+                            if let Err(why) = self.choose(session, user, room, follows, ack, cx) {
+                                self.refuse(session, &waiting.event().0, why, ack, cx);
+                            }
+                        }
+                    }
                 }
             }
-            // The next `login` asks again, unless the user has been sent counts already.
+            // The next one that waits asks again, unless the user has been sent counts already.
             Err(StoreDown) => {
                 if is_again {
                     self.reads_failed.insert(user);
                     self.reads_retry_at = cx.engine.now().plus_ms(READS_RETRY_MS);
                 }
-                for (session, ack) in waiting {
-                    self.refuse(session, &EventName::Login, Refusal::StorageUnavailable, ack, cx);
+                for (session, waiting) in waiting {
+                    let (event, ack) = waiting.event();
+                    self.refuse(session, &event, Refusal::StorageUnavailable, ack, cx);
                 }
             }
         }

@@ -9,6 +9,7 @@ pub(super) struct Unsaved {
     card: Arc<UserCard>,
     pub(super) seq: Seq,
     is_reading: bool,
+    pub(super) choice: Choice,
     /// Saves of this mark or of ones before it that the store has not answered.
     saves_under_way: u32,
 }
@@ -22,10 +23,14 @@ impl Unsaved {
 
 impl Home {
     pub(super) fn save(&mut self, card: Arc<UserCard>, mark: Mark) {
-        let Mark { room, seq, is_reading } = mark;
+        let Mark { room, mut seq, is_reading, mut choice } = mark;
         let key = (card.id, room);
-        let saves_under_way = self.marks.get(&key).map_or(0, |mark| mark.saves_under_way);
-        self.marks.insert(key, Unsaved { card, seq, is_reading, saves_under_way });
+        let mut saves_under_way = 0;
+        if let Some(known) = self.marks.get(&key) {
+            (seq, choice) = (seq.max(known.seq), choice.max(known.choice));
+            saves_under_way = known.saves_under_way;
+        }
+        self.marks.insert(key, Unsaved { card, seq, is_reading, choice, saves_under_way });
         self.unsaved.insert(key);
     }
 
@@ -37,7 +42,8 @@ impl Home {
         }
         let mut present = Vec::new();
         for (id, room) in &self.rooms {
-            let mark = Mark { room: *id, seq: room.messages.seq(), is_reading: true };
+            let seq = room.messages.seq();
+            let mark = Mark { room: *id, seq, is_reading: true, choice: Choice(0) };
             present.extend(room.roster.users_here().map(|card| (card.clone(), mark)));
         }
         present.into_iter().for_each(|(card, mark)| self.save(card, mark));
@@ -45,8 +51,13 @@ impl Home {
 
     /// Marks that were sent before may be lost, and a node that asks the store would not find them.
     pub(super) fn repeat_unsaved(&mut self) {
-        for ((_, room), mark) in self.marks.iter().filter(|(_, mark)| !mark.is_reading) {
-            self.unsent.changed(*room, &mark.card, false, mark.seq);
+        for ((user, room), mark) in &self.marks {
+            if !mark.is_reading {
+                self.unsent.changed(*room, &mark.card, false, mark.seq);
+            }
+            if mark.choice > Choice(0) {
+                self.unsent.chosen(*room, *user, mark.choice);
+            }
         }
     }
 
@@ -78,9 +89,9 @@ impl Home {
                 return self.retry(self.save_at);
             }
             let mark = self.marks.get_mut(&(user, room)).expect("a mark is kept until it is saved");
-            let (seq, is_reading) = (mark.seq, mark.is_reading);
-            let command = Command::SaveRead { user, room, seq, is_reading };
-            if lanes.command(command).is_err() {
+            let Unsaved { seq, is_reading, choice, .. } = *mark;
+            let saved = Mark { room, seq, is_reading, choice };
+            if lanes.command(Command::SaveRead { user, mark: saved }).is_err() {
                 return self.retry(now.plus_ms(LANE_RETRY_MS));
             }
             mark.saves_under_way += 1;

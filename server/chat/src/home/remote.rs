@@ -39,6 +39,15 @@ impl Home {
                     self.remote_ended_reading(user, room, seq.min(SEQ_MAX), is_present);
                 }
             }
+            ClusterInput::Chosen { room, choices } => {
+                for (user, choice) in choices {
+                    if choice <= Choice::MAX {
+                        self.remote_followed(user, room, choice);
+                    } else {
+                        counters.cluster_ignored += 1;
+                    }
+                }
+            }
             ClusterInput::NodePresence { room, node, users } => {
                 self.replace(room, node, &users, counters);
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::Lanes;
+use crate::choice::Choice;
 use crate::cluster::{Signal, StoredMessage};
 use crate::ids::{RoomId, Seq, UserId};
 use crate::user::UserCard;
@@ -17,6 +18,7 @@ struct UserState {
 #[derive(Default)]
 pub(super) struct UnsentSignals {
     present: BTreeMap<(RoomId, UserId), UserState>,
+    chosen: BTreeMap<(RoomId, UserId), Choice>,
     /// One batch per room at most: the room commits no other before.
     committed: VecDeque<(RoomId, Arc<[StoredMessage]>)>,
 }
@@ -39,6 +41,11 @@ impl UnsentSignals {
         self.changed(room, card, true, seq);
     }
 
+    /// The user has chosen whether they follow the room.
+    pub(super) fn chosen(&mut self, room: RoomId, user: UserId, choice: Choice) {
+        self.chosen.insert((room, user), choice);
+    }
+
     pub(super) fn committed(&mut self, room: RoomId, messages: Vec<StoredMessage>) {
         self.committed.push_back((room, messages.into()));
     }
@@ -58,7 +65,7 @@ impl UnsentSignals {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.present.is_empty() && self.committed.is_empty()
+        self.present.is_empty() && self.chosen.is_empty() && self.committed.is_empty()
     }
 
     /// Sends what fits; returns the rooms whose messages were sent.
@@ -71,6 +78,8 @@ impl UnsentSignals {
             } else if let Some(((room, _), state)) = self.present.pop_first() {
                 let UserState { card: user, is_present, seq } = state;
                 lanes.signal(Signal::Present { room, user, is_present, seq });
+            } else if let Some(((room, user), choice)) = self.chosen.pop_first() {
+                lanes.signal(Signal::Chosen { room, user, choice });
             } else {
                 break;
             }

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Edges learn of a new number within this, also where the window is long: UNR-10 leaves 50 ms more.
+const TIP_INTERVAL_MS_MAX: u64 = 200;
+
 impl Home {
     pub(super) fn note_tip(&mut self, room_id: RoomId) {
         let room = self.rooms.get_mut(&room_id).expect("the caller found the room");
@@ -31,6 +34,7 @@ impl Home {
                 lanes.deliver(to, Delivery::Tip { room: room_id, seq });
             }
         }
-        self.next_tip_at = now.plus_ms(u64::from(self.settings.unread_window_ms) / 2);
+        let half = u64::from(self.settings.unread_window_ms) / 2;
+        self.next_tip_at = now.plus_ms(half.min(TIP_INTERVAL_MS_MAX));
     }
 }

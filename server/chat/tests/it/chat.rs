@@ -201,7 +201,7 @@ fn a_legacy_session_is_in_one_room_and_reconnects_without_a_token() {
         assert_eq!(heard.len(), 1);
         assert!(heard[0].starts_with(r#"42["roomout","#));
         say(peer, &mut world, 1, "not for room 2");
-        assert!(world.take(page).is_empty());
+        assert!(!world.take(page).iter().any(|heard| heard.contains("message")));
     });
 }
 

@@ -85,7 +85,7 @@ fn count_of_room_1(client: Client, world: &mut World) -> String {
 fn present(signals: &[Signal]) -> Vec<(u32, bool, u64)> {
     let of = |signal: &Signal| match signal {
         Signal::Present { user, is_present, seq, .. } => Some((user.id.0, *is_present, seq.0)),
-        Signal::Session { .. } | Signal::Committed { .. } => None,
+        Signal::Session { .. } | Signal::Chosen { .. } | Signal::Committed { .. } => None,
     };
     signals.iter().filter_map(of).collect()
 }
@@ -93,7 +93,7 @@ fn present(signals: &[Signal]) -> Vec<(u32, bool, u64)> {
 fn states(signals: &[Signal]) -> Vec<Option<SessionState>> {
     let of = |signal: &Signal| match signal {
         Signal::Session { state, .. } => Some(state.clone()),
-        Signal::Present { .. } | Signal::Committed { .. } => None,
+        Signal::Present { .. } | Signal::Chosen { .. } | Signal::Committed { .. } => None,
     };
     signals.iter().filter_map(of).collect()
 }

@@ -5,6 +5,7 @@ mod bodies;
 mod chat;
 mod cluster;
 mod endings;
+mod following;
 mod limits;
 mod presence;
 mod repeats;

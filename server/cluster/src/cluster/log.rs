@@ -1,6 +1,9 @@
 //! Handles the entries read from the logs.
 
+use std::collections::BTreeMap;
+
 use throng_chat::cluster::ClusterInput;
+use throng_chat::{Choice, RoomId, UserId};
 use throng_engine::Now;
 
 use super::Cluster;
@@ -96,6 +99,16 @@ impl Cluster {
                     _ if left.is_empty() => {}
                     _ => effects.inputs.push(ClusterInput::Read { room, marks: left }),
                 }
+            }
+            Body::Chosen(all) => {
+                let mut rooms: BTreeMap<RoomId, Vec<(UserId, Choice)>> = BTreeMap::new();
+                for (room, user, choice) in all {
+                    rooms.entry(room).or_default().push((user, choice));
+                }
+                let inputs = rooms.into_iter();
+                effects
+                    .inputs
+                    .extend(inputs.map(|(room, choices)| ClusterInput::Chosen { room, choices }));
             }
             Body::Changed(users) => {
                 for user in users {

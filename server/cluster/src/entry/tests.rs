@@ -40,6 +40,15 @@ fn presence_has_this_encoding() {
 }
 
 #[test]
+fn choices_have_this_encoding() {
+    let body = Body::Chosen(vec![(RoomId(2), UserId(3), Choice(5))]);
+    let written = encode("a1.1", 1, &body);
+    let json = r#"{"c":[[2,3,5]]}"#;
+    assert_eq!(written, fields(&[("n", "a1.1"), ("q", "1"), ("k", "c"), ("d", json)]));
+    assert_eq!(decode(&written, 1).expect("it was encoded").body, body);
+}
+
+#[test]
 fn processes_whose_marks_are_raised_have_this_encoding() {
     let written = encode("a1.1", 2, &Body::MarksRaised(vec!["b2".into()]));
     assert_eq!(written, fields(&[("n", "a1.1"), ("q", "2"), ("k", "e"), ("d", r#"{"p":["b2"]}"#)]));
@@ -109,6 +118,8 @@ fn body() -> impl Strategy<Value = Body> {
         prop::collection::vec((room(), seq()), 0..3).prop_map(Body::Tips),
         (room(), prop::collection::vec(card(), 0..3), prop::collection::vec((user(), seq()), 0..3))
             .prop_map(|(room, joined, left)| Body::Present { room, joined, left }),
+        prop::collection::vec((room(), user(), any::<u32>().prop_map(Choice)), 0..3)
+            .prop_map(Body::Chosen),
         prop::collection::vec(user(), 0..3).prop_map(Body::Changed),
         prop::collection::vec(user(), 0..3).prop_map(Body::Freed),
         prop::collection::vec(any::<[u8; 32]>().prop_map(TokenHash), 0..3).prop_map(Body::Revoked),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 use throng_chat::cluster::{ClusterInput, NodeIx, SessionState, Signal, StoredMessage};
-use throng_chat::{RoomId, Seq, UserId};
+use throng_chat::{Choice, RoomId, Seq, UserId};
 use throng_engine::{Now, SessionId};
 
 use crate::entry::process_of;
@@ -28,6 +28,7 @@ pub struct Node {
     /// The highest seq each room is known to have.
     pub heard: BTreeMap<RoomId, Seq>,
     pub messages: Vec<(RoomId, StoredMessage)>,
+    pub choices: BTreeMap<(RoomId, UserId), Choice>,
     pub revoked: usize,
     pub changed: Vec<UserId>,
     pub numbered: Vec<(PublishId, Result<Numbers, NumberFault>)>,
@@ -109,6 +110,7 @@ impl World {
             // A node that starts reads the rooms from SQL.
             heard: self.sql.tips.clone(),
             messages: Vec::new(),
+            choices: BTreeMap::new(),
             revoked: 0,
             changed: Vec::new(),
             numbered: Vec::new(),
@@ -384,6 +386,9 @@ impl Node {
                     self.views.remove(&node);
                 }
                 ClusterInput::Announce => self.announced += 1,
+                ClusterInput::Chosen { room, choices } => {
+                    self.choices.extend(choices.into_iter().map(|(user, it)| ((room, user), it)));
+                }
                 ClusterInput::Read { .. } | ClusterInput::Resync | ClusterInput::Emit(_) => {}
             }
         }

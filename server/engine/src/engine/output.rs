@@ -8,6 +8,7 @@ use bytes::Bytes;
 use throng_wire::{eio, ws};
 use ws::{Data, OpCode};
 
+use super::pipe::Role;
 use super::{Carrier, Engine};
 use crate::ids::{PipeId, SessionId};
 
@@ -85,6 +86,19 @@ impl Engine {
                 let payload = frame.slice_ref(ws::payload_of(frame));
                 self.queue_for_poll(id, eio::payload::Out::Text(payload));
             }
+        }
+    }
+
+    /// How many WebSockets have got bytes since the last flush.
+    pub fn pipes_with_output(&self) -> usize {
+        self.outbox.dirty().len()
+    }
+
+    /// The session of one of them.
+    pub fn session_with_output(&self, index: usize) -> Option<SessionId> {
+        match self.role(*self.outbox.dirty().get(index)?) {
+            Role::Session(session) => Some(session),
+            Role::Gone | Role::Probe { .. } | Role::RawEcho | Role::Closing => None,
         }
     }
 

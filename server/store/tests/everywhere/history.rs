@@ -163,14 +163,37 @@ async fn a_read_mark_only_rises() {
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 5), (2, 0)]);
     assert_eq!(bench.store.reads(2).await.expect("query"), [(1, 7)]);
     assert_eq!(bench.store.reads(3).await.expect("query"), []);
-    let all = bench.store.reads_all(&[3, 2, 1, 2]).await.expect("query");
-    assert_eq!(all, [vec![], vec![(1, 7)], vec![(1, 5), (2, 0)], vec![(1, 7)]]);
+    let all = bench.store.marks_all(&[3, 2, 1, 2]).await.expect("query");
+    let mark = |room, seq| SavedMark { room, seq, choice: 0 };
+    assert_eq!(all, [vec![], vec![mark(1, 7)], vec![mark(1, 5), mark(2, 0)], vec![mark(1, 7)]]);
     // The same within one batch.
     let saves = [8, 12, 9].map(|seq| bench.store.save_read(1, 1, seq, false));
     for save in saves {
         save.await.expect("save");
     }
     assert_eq!(bench.store.reads(1).await.expect("query"), [(1, 12), (2, 0)]);
+}
+
+async fn a_choice_only_rises_and_has_no_part_in_the_mark() {
+    let bench = bench_with(|options| options.node = "one".into()).await;
+    let choices = [(3, 1), (0, 2), (4, 0), (5, 1)];
+    for (seq, choice) in choices {
+        let mark = SavedMark { room: 1, seq, choice };
+        bench.store.save_mark(1, mark, false).await.expect("save");
+    }
+    let marks = bench.store.marks_all(&[1]).await.expect("query");
+    assert_eq!(marks, [vec![SavedMark { room: 1, seq: 5, choice: 2 }]]);
+    // The same within one batch, and where only the mark is raised.
+    let saves = [7, 9, 8].map(|choice| {
+        bench.store.save_mark(1, SavedMark { room: 1, seq: 0, choice }, true)
+    });
+    for save in saves {
+        save.await.expect("save");
+    }
+    bench.store.append(1, None, texts(1, 1, 6)).await.expect("append");
+    bench.store.raise_marks("one").await.expect("raised");
+    let marks = bench.store.marks_all(&[1]).await.expect("query");
+    assert_eq!(marks, [vec![SavedMark { room: 1, seq: 6, choice: 9 }]]);
 }
 
 async fn the_end_of_a_node_raises_the_marks_of_its_readers_only() {
@@ -217,5 +240,6 @@ everywhere! {
     configured_rooms_get_their_names_and_keep_their_messages,
     messages_of_a_database_that_was_restored_come_behind_those_that_were_seen,
     a_read_mark_only_rises,
+    a_choice_only_rises_and_has_no_part_in_the_mark,
     the_end_of_a_node_raises_the_marks_of_its_readers_only,
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use throng_chat::lane::Mark;
 use throng_chat::store::{First, Repeat};
 use throng_chat::{
-    AppendFault, Appended, Chat, Cid, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo,
+    AppendFault, Appended, Chat, Choice, Cid, Command, ImageFault, NewMessage, Reply, RoomId, RoomInfo,
     SavedImage, Seq, StoreDown, StoredMessage, TokenHash, UserCard, UserId,
 };
 
@@ -34,6 +35,8 @@ pub struct Store {
     pub rooms_max: usize,
     pub rows: BTreeMap<(RoomId, Seq), Row>,
     pub reads: BTreeMap<(UserId, RoomId), Seq>,
+    /// Whether users follow rooms.
+    pub choices: BTreeMap<(UserId, RoomId), Choice>,
     /// Who is said to be reading.
     pub reading: BTreeSet<(UserId, RoomId)>,
     /// How many tokens were asked for at a time.
@@ -72,6 +75,7 @@ impl Store {
             rooms_max: usize::MAX,
             rows: BTreeMap::new(),
             reads: BTreeMap::new(),
+            choices: BTreeMap::new(),
             reading: BTreeSet::new(),
             checks: Vec::new(),
             images: 0,
@@ -240,19 +244,28 @@ impl crate::Store<Chat> for Store {
             }
             Command::Reads { user, load } => {
                 let reads = self.reads.range((user, RoomId(0))..=(user, RoomId(u32::MAX)));
-                let reads = reads.map(|((_, room), seq)| (*room, *seq)).collect();
-                Reply::Reads { user, load, outcome: up.map(|()| reads) }
+                let mark = |((_, room), seq): (&(UserId, RoomId), &Seq)| Mark {
+                    room: *room,
+                    seq: *seq,
+                    is_reading: false,
+                    choice: self.choices.get(&(user, *room)).copied().unwrap_or_default(),
+                };
+                let marks = reads.map(mark).collect();
+                Reply::Reads { user, load, outcome: up.map(|()| marks) }
             }
-            Command::SaveRead { user, room, seq, is_reading } => {
+            Command::SaveRead { user, mark } => {
                 if up.is_ok() {
+                    let Mark { room, seq, is_reading, choice } = mark;
                     self.read(user, room, seq);
+                    let known = self.choices.entry((user, room)).or_default();
+                    *known = choice.max(*known);
                     if is_reading {
                         self.reading.insert((user, room));
                     } else {
                         self.reading.remove(&(user, room));
                     }
                 }
-                Reply::ReadSaved { user, room, seq, is_reading, outcome: up }
+                Reply::ReadSaved { user, mark, outcome: up }
             }
             Command::SaveImage { session, user, room, cid, image } => {
                 if let Some((_, first)) = self.first(room, user, cid.as_ref()) {

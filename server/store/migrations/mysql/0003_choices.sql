@@ -1,0 +1,2 @@
+-- Whether the user follows the room, as they have chosen: it grows with each choice, and an odd one means no.
+ALTER TABLE read_marks ADD COLUMN choice BIGINT NOT NULL DEFAULT 0;
