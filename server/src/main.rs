@@ -16,6 +16,10 @@ use throng::terminal::{self, complain};
 use throng_runtime::descriptors;
 use throng_runtime::lifetime::on_http_thread;
 
+/// Gives most of what a burst took back to the system. See decision record 032.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => run(args),
