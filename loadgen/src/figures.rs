@@ -57,7 +57,11 @@ pub fn check(name: &str) -> Result<(), String> {
     if names.iter().any(|known| known == name) {
         return Ok(());
     }
-    let distance = |known: &&String| strsim::damerau_levenshtein(known, name);
+    // `p99` lacks a name before the point; a few letters less would fit other figures.
+    let distance = |known: &&String| {
+        let is_last_part = known.rsplit_once('.').is_some_and(|(_, last)| last == name);
+        (!is_last_part, strsim::damerau_levenshtein(known, name))
+    };
     let nearest = names.iter().min_by_key(distance).map_or("", String::as_str);
     Err(format!("no figure is called {name:?}; is {nearest:?} meant?"))
 }
@@ -71,6 +75,7 @@ mod tests {
         assert_eq!(check("delivery.p99"), Ok(()));
         assert_eq!(check("order_violations"), Ok(()));
         assert!(check("delivry.p99").unwrap_err().contains("\"delivery.p99\""));
+        assert!(check("p99").unwrap_err().contains(".p99\""));
         assert!(check("delivery.p95").unwrap_err().contains("\"delivery.p9"));
     }
 }
