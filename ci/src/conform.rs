@@ -190,24 +190,56 @@ fn against_ours(profile: &str, plan: &Plan, args: &[String]) -> Outcome<Counts> 
         "{name}: {count} node(s), {shards} shard(s), driver {driver}, {heartbeats} heartbeats, {limits} limits: \
          {targets}"
     ));
-    let mut harness = command(&harness_program.to_string_lossy(), &["run", "--target"], ".");
-    let report = target().join("artifacts").join(format!("harness-{name}"));
-    harness.arg(&targets).arg("--keep-going");
-    harness.arg("--junit").arg(report.with_extension("xml"));
-    harness.arg("--html").arg(report.with_extension("html"));
-    harness.arg("--scripts").arg(target().join("artifacts").join("harness-scripts"));
-    if plan.nodes > 1 || plan.restarted {
-        harness.arg("--node-command").arg(Nodes::command()).env("NODES", nodes.dir());
-    }
-    if *abused {
-        harness.args(["--abuse", "--server-pid", &nodes.pid()?]);
-        if !args.iter().any(|arg| arg == "--filter") {
-            harness.args(["--filter", "abuse"]);
+    let once = |report: &str, args: &[String]| {
+        let mut harness = command(&harness_program.to_string_lossy(), &["run", "--target"], ".");
+        let report = target().join("artifacts").join(format!("harness-{report}"));
+        harness.arg(&targets).arg("--keep-going");
+        harness.arg("--junit").arg(report.with_extension("xml"));
+        harness.arg("--html").arg(report.with_extension("html"));
+        harness.arg("--scripts").arg(target().join("artifacts").join("harness-scripts"));
+        if plan.nodes > 1 || plan.restarted {
+            harness.arg("--node-command").arg(Nodes::command()).env("NODES", nodes.dir());
+        }
+        if *abused {
+            harness.args(["--abuse", "--server-pid", &nodes.pid()?]);
+            if !args.iter().any(|arg| arg == "--filter") {
+                harness.args(["--filter", "abuse"]);
+            }
+        }
+        harness.args(args);
+        let (succeeded, lines) = run_and_read_as(&format!("{name:<8}"), harness)?;
+        Outcome::Ok(judged("harness", succeeded, plain_counts(&lines)))
+    };
+    let counts = once(name, args)?;
+    let Some(failed) = failed_cases(&counts.named) else { return Ok(counts) };
+    say(&format!("{name}: {}, once more", failed.join(", ")));
+    let again = once(&format!("{name}-again"), &with_filters(args, &failed))?;
+    Ok(if again.failed == 0 { counts.passed_again() } else { counts })
+}
+
+/// The cases that are worth a second run: a busy machine fails a few. A property that failed has found a script.
+fn failed_cases(named: &[String]) -> Option<Vec<String>> {
+    const MOST: usize = 5;
+    let cases = named.iter().map(|line| {
+        let case = line.strip_prefix("FAILED ")?.split(['[', ':']).next()?;
+        (case.contains('.') && !case.starts_with("prop.")).then(|| case.to_owned())
+    });
+    let cases: Vec<String> = cases.collect::<Option<_>>()?;
+    (1..=MOST).contains(&cases.len()).then_some(cases)
+}
+
+fn with_filters(args: &[String], cases: &[String]) -> Vec<String> {
+    let mut rest = args.iter();
+    let mut kept = Vec::new();
+    while let Some(arg) = rest.next() {
+        if arg == "--filter" {
+            rest.next();
+        } else {
+            kept.push(arg.clone());
         }
     }
-    harness.args(args);
-    let (succeeded, lines) = run_and_read_as(&format!("{name:<8}"), harness)?;
-    Ok(judged("harness", succeeded, plain_counts(&lines)))
+    kept.extend(cases.iter().flat_map(|case| ["--filter".to_owned(), case.clone()]));
+    kept
 }
 
 /// `cargo xtask bench`: the micro-benchmarks, or the runs whose results are kept: `peers` and
@@ -271,4 +303,31 @@ pub fn sim(args: &[String]) -> Outcome {
     let mut run = command("cargo", &sim, ".");
     run.args(args);
     finish(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{failed_cases, with_filters};
+
+    fn owned<const N: usize>(texts: [&str; N]) -> Vec<String> {
+        texts.map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn only_a_few_failed_cases_run_again() {
+        let cases =
+            ["FAILED a.b[eio4/polling]: expected: x; observed: y", "FAILED c.d: observed: [z]"];
+        assert_eq!(failed_cases(&owned(cases)), Some(owned(["a.b", "c.d"])));
+        assert_eq!(failed_cases(&[]), None);
+        assert_eq!(failed_cases(&owned(["FAILED a.b"; 6])), None);
+        assert_eq!(failed_cases(&owned(["FAILED prop.rooms"])), None);
+        assert_eq!(failed_cases(&owned(["FAILED harness: the runner itself"])), None);
+    }
+
+    #[test]
+    fn the_second_run_has_the_same_arguments_but_other_filters() {
+        let args = owned(["--jobs", "4", "--filter", "msg", "--filter", "room", "--wait", "15"]);
+        let again = owned(["--jobs", "4", "--wait", "15", "--filter", "a.b"]);
+        assert_eq!(with_filters(&args, &owned(["a.b"])), again);
+    }
 }

@@ -21,6 +21,16 @@ impl Counts {
         self.named.extend(more.named);
     }
 
+    /// What failed has passed at the second try.
+    pub fn passed_again(mut self) -> Counts {
+        self.flaky += self.failed;
+        self.passed += std::mem::take(&mut self.failed);
+        for name in &mut self.named {
+            *name = name.replacen("FAILED", "FLAKY", 1);
+        }
+        self
+    }
+
     /// One that passed or not.
     pub fn add_one(&mut self, name: &str, has_passed: bool) {
         self.passed += u64::from(has_passed);
@@ -69,12 +79,14 @@ pub fn vitest(lines: &[String]) -> Counts {
 pub fn plain_counts(lines: &[String]) -> Counts {
     let is_closing = |line: &&String| line.contains(" passed, ") && line.contains(" failed");
     let text = lines.iter().rev().find(is_closing).map(|line| plain(line)).unwrap_or_default();
-    let name = |line: &String| {
+    let named = lines.iter().filter_map(|line| {
         let line = plain(line);
         let rest = line.strip_prefix("fail ").or_else(|| line.strip_prefix("error "))?;
-        Some(format!("FAILED {}", rest.split_whitespace().next()?))
-    };
-    let named = lines.iter().filter_map(name).collect();
+        let name = rest.split_whitespace().next()?;
+        let why = why(lines, name).map(|why| format!(": {why}")).unwrap_or_default();
+        Some(format!("FAILED {name}{why}"))
+    });
+    let named = named.collect();
     Counts {
         passed: number_before(&text, "passed"),
         failed: number_before(&text, "failed") + number_before(&text, "errors"),
@@ -82,6 +94,21 @@ pub fn plain_counts(lines: &[String]) -> Counts {
         flaky: 0,
         named,
     }
+}
+
+/// What was expected and observed, in the harness's words after the line `── FAIL · NAME`.
+fn why(lines: &[String], name: &str) -> Option<String> {
+    let head = lines.iter().position(|line| {
+        let line = plain(line);
+        line.starts_with("── ") && line.ends_with(&format!(" · {name}"))
+    })?;
+    let said = lines[head + 1..].iter().map(|line| plain(line));
+    let said = said.take_while(|line| !line.starts_with("── ") && !line.contains("frames:"));
+    let said: Vec<String> = said
+        .map(|line| line.trim().to_owned())
+        .filter(|line| line.starts_with("expected:") || line.starts_with("observed:"))
+        .collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 fn number_before(text: &str, word: &str) -> u64 {
@@ -133,5 +160,19 @@ mod tests {
                     210 passed, 1 failed, 0 warned, 4 skipped, 2 errors in 3.1 s (seed 7)";
         let named = vec!["FAILED chat.join[eio4]".to_owned()];
         assert_eq!(plain_counts(&lines(text)), Counts { named, ..counts(210, 3, 4) });
+    }
+
+    #[test]
+    fn a_failed_case_is_named_with_what_was_observed() {
+        let text = "fail  chat.join[eio4]   9 ms\nfail  chat.leave[eio4]   9 ms\n\
+                    ── FAIL · chat.join[eio4]\n   CHAT-1 (MUST) `join` …\n   does:     joins\n   \
+                    expected: an ack\n   observed: none\n   frames:\n  1 ms  guest  --> observed: a frame\n\
+                    ── FAIL · chat.leave[eio4]\n   expected: a leave\n   frames:\n\
+                    1 passed, 2 failed, 0 warned, 0 skipped, 0 errors in 3.1 s (seed 7)";
+        let named = [
+            "FAILED chat.join[eio4]: expected: an ack; observed: none",
+            "FAILED chat.leave[eio4]: expected: a leave",
+        ];
+        assert_eq!(plain_counts(&lines(text)).named, named);
     }
 }
