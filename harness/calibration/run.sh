@@ -7,6 +7,8 @@
 # Usage: run.sh [upstream|rooms|defects] [options of `throng-harness run`]; without a name, all three.
 # HARNESS is the program to run; by default cargo builds it.
 set -euo pipefail
+# Of rooms.mjs: short enough that the harness waits for a silent session.
+export HEARTBEAT_MS=2000
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 server=
@@ -29,6 +31,14 @@ talk-to-all    events.other-rooms
 current-room   events.two-rooms
 one-room       events.end.cut
 small-rooms    events.many-members
+late-copy      events.join
+late-leak      events.other-rooms
+late-left      events.leave
+old-roster     events.roster
+lower-case     events.names
+short-names    events.names
+id-rooms       events.ids-as-names
+silent-ghosts  events.end.silence
 "
 
 start() { # FILE [OPTION]: sets $url

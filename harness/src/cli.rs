@@ -169,6 +169,10 @@ pub struct RunArgs {
     /// them
     #[arg(long, value_name = "SECONDS", default_value_t = 7.0, value_parser = parse_soak)]
     pub soak: f64,
+    /// How long the sessions of a case are watched when it has ended, while other cases run, in seconds: what comes late
+    /// is judged too; 0 for not at all
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0, value_parser = parse_soak)]
+    pub watch: f64,
     /// How long the target waits for the CONNECT of Socket.IO, in seconds (LIM-6); up to 10 without --slow [default: not
     /// known, and with --slow 45]
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]

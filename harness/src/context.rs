@@ -15,13 +15,13 @@ use crate::capabilities::{Capabilities, Need};
 use crate::client::ClientError;
 use crate::client::chat::Chat;
 use crate::client::http::{Connection, Request, Response, fetch};
-use crate::client::member::Member;
+use crate::client::member::{Member, Record};
 use crate::client::open::Open;
 use crate::client::options::{Options, Transport};
 use crate::client::poller::Poller;
 use crate::client::rest::{Rest, User};
 use crate::client::shared::Shared;
-use crate::client::socket::Socket;
+use crate::client::socket::{Kept, Socket};
 use crate::client::target::Target;
 use crate::client::transcript::{Log, Transcript};
 use crate::client::websocket::RawSocket;
@@ -51,6 +51,10 @@ pub struct Context {
     sessions: Mutex<Vec<(String, User, Arc<Shared>)>>,
     /// Sessions of nobody in particular.
     sockets: Mutex<Vec<Arc<Shared>>>,
+    /// Sessions at a room server of others, with their names in the transcript.
+    members: Mutex<Vec<(String, Arc<Record>)>>,
+    /// The sessions that are still open when the body of the case has ended.
+    kept: Arc<Kept>,
     /// What goes back when the case is over.
     borrowed: Mutex<Borrowed>,
 }
@@ -66,6 +70,7 @@ struct Borrowed {
 
 impl Drop for Context {
     fn drop(&mut self) {
+        self.end_sessions();
         let Ok(borrowed) = self.borrowed.get_mut() else { return };
         if borrowed.rooms.take().is_some() {
             // The sessions of the case have ended just now.
@@ -108,8 +113,22 @@ impl Context {
             has_commanded: AtomicBool::new(false),
             sessions: Mutex::default(),
             sockets: Mutex::default(),
+            members: Mutex::default(),
+            kept: Arc::default(),
             borrowed: Mutex::default(),
         }
+    }
+
+    /// Ends the sessions whose handles have been dropped.
+    pub fn end_sessions(&self) {
+        self.kept.close();
+    }
+
+    /// How long the sessions of the case are watched when its body has ended: not where other cases wait for its rooms
+    /// or its users.
+    pub fn watch_time(&self) -> Duration {
+        let is_waited_for = self.borrowed().rooms.is_some() || self.run.limits_users();
+        if is_waited_for { Duration::ZERO } else { self.run.watch }
     }
 
     pub fn steps(&self) -> Arc<Mutex<Vec<String>>> {
@@ -293,7 +312,8 @@ impl Context {
 
     pub fn socket_with(&self, options: Options) -> Result<Socket, ClientError> {
         let options = self.with_credentials(options)?;
-        let socket = Socket::connect(self.target(), options, &self.log)?;
+        let mut socket = Socket::connect(self.target(), options, &self.log)?;
+        socket.keep(&self.kept);
         let mut sockets = self.sockets.lock().expect("no thread panics while it adds a session");
         sockets.push(socket.shared());
         Ok(socket)
@@ -340,7 +360,8 @@ impl Context {
         options: Options,
     ) -> Result<Chat, ClientError> {
         let log = self.transcript.log(label);
-        let chat = Chat::connect(&self.run.nodes[node], options, user, &log, self.wait())?;
+        let mut chat = Chat::connect(&self.run.nodes[node], options, user, &log, self.wait())?;
+        chat.socket.keep(&self.kept);
         let mut sessions = self.sessions.lock().expect("no thread panics while it adds a session");
         sessions.push((label.to_owned(), user.clone(), chat.socket.shared()));
         Ok(chat)
@@ -384,8 +405,13 @@ impl Context {
         };
         let options = self.with_credentials(Options::new(combo.protocol, combo.transport))?;
         let log = self.transcript.log(label);
-        let socket = Socket::connect(self.target(), options, &log)?;
-        Ok(Member::new(socket, events.clone(), self.wait()))
+        let mut socket = Socket::connect(self.target(), options, &log)?;
+        socket.keep(&self.kept);
+        let texts = self.run.texts.clone();
+        let member = Member::new(socket, events.clone(), texts, self.wait());
+        let mut members = self.members.lock().expect("no thread panics while it adds a session");
+        members.push((label.to_owned(), member.record()));
+        Ok(member)
     }
 
     /// A text that no other case uses.

@@ -11,7 +11,7 @@
 //! | [`mutants`] | the cases against the reference server with one defect each |
 //! | [`latency`] | delivery latency and completeness at a fixed rate |
 //! | [`capabilities`], [`mod@probe`] | what the target offers; cases for missing features are skipped |
-//! | [`mod@run`], [`context`], [`shapes`], [`borrowed`], [`credentials`], [`outcome`], [`combo`] | what a case works with and reports |
+//! | [`mod@run`], [`context`], [`shapes`], [`deliveries`], [`borrowed`], [`credentials`], [`outcome`], [`combo`] | what a case works with and reports |
 //! | [`runner`], [`profile`], [`demands`], [`report`], [`output`], [`known`], [`skips`] | selection, verdicts, what must be judged, reports and lists |
 //! | [`client`] | sockets, HTTP, WebSocket, Engine.IO and Socket.IO sessions, chat users |
 //!
@@ -37,6 +37,7 @@ pub mod combo;
 pub mod commands;
 pub mod context;
 pub mod credentials;
+pub mod deliveries;
 pub mod demands;
 pub mod invariants;
 pub mod known;

@@ -17,6 +17,7 @@ use crate::capabilities::{Capabilities, Need};
 use crate::client::rest::User;
 use crate::client::target::Target;
 use crate::credentials::Credentials;
+use crate::deliveries::Texts;
 use crate::slo::Slo;
 
 /// Kills a node (`down`) or starts it (`up`), and returns when that is done.
@@ -51,6 +52,8 @@ pub struct Run {
     pub slow: bool,
     /// How long cases leave the target alone before they go on; 0 for not at all.
     pub soak: Duration,
+    /// How long the sessions of a case are watched when it has ended; 0 for not at all.
+    pub watch: Duration,
     /// What the answers of a target at rest must meet.
     pub slo: Vec<Slo>,
     /// How long the target waits for CONNECT, if that is known.
@@ -73,6 +76,8 @@ pub struct Run {
     pub room_pool: RoomPool,
     /// Users for cases, once the target has put off a registration.
     pub user_pool: UserPool,
+    /// The rooms of the events file that each text was sent to.
+    pub texts: Arc<Mutex<Texts>>,
     reader: Mutex<Option<User>>,
     /// The target limits registrations: users are used again.
     limits_users: AtomicBool,
@@ -98,6 +103,7 @@ impl Run {
         Run {
             room_pool: RoomPool::new(rooms),
             user_pool: UserPool::default(),
+            texts: Arc::default(),
             reader: Mutex::default(),
             limits_users: AtomicBool::new(false),
             nodes,
@@ -107,6 +113,7 @@ impl Run {
             wait: Duration::from_secs(5),
             slow: false,
             soak: Duration::from_secs(7),
+            watch: Duration::from_secs(3),
             slo: Vec::new(),
             connect_timeout: None,
             node_switch: None,

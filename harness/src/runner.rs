@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use throng_spec::{Level, Profile};
 use crate::abuse::plan::Plan;
 use crate::capabilities::Need;
 use crate::case::Case;
-use crate::client::transcript::Line;
+use crate::client::transcript::{Line, Transcript};
 use crate::combo::{Combo, E4W};
 use crate::context::Context;
 use crate::known::Known;
@@ -208,12 +208,14 @@ pub fn run(
     let queue = Mutex::new(VecDeque::from(together));
     let reports: Mutex<Vec<(usize, Report)>> = Mutex::new(Vec::new());
     let stopped = AtomicBool::new(false);
-    let take = |(index, instance): (usize, Instance)| {
-        let report = if stopped.load(Ordering::Relaxed) {
-            not_run(&instance, "not run: an earlier case failed (see --keep-going)")
-        } else {
-            judge(run, instance, settings)
-        };
+    let begin = |instance: Instance| {
+        if stopped.load(Ordering::Relaxed) {
+            let why = "not run: an earlier case failed (see --keep-going)";
+            return Begun::Over(not_run(&instance, why));
+        }
+        begin(run, instance, settings)
+    };
+    let end = |index: usize, report: Report| {
         let decides = matches!(report.verdict, Verdict::Fail | Verdict::Error);
         if decides && !report.known_failing && !settings.keep_going {
             stopped.store(true, Ordering::Relaxed);
@@ -223,16 +225,26 @@ pub fn run(
             reports.push((index, report));
         }
     };
+    let (begin, end, queue) = (&begin, &end, &queue);
     thread::scope(|scope| {
         for _ in 0..settings.jobs.max(1) {
-            scope.spawn(|| {
-                while let Some(next) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
-                    take(next);
+            scope.spawn(move || {
+                let next = || queue.lock().ok().and_then(|mut queue| queue.pop_front());
+                while let Some((index, instance)) = next() {
+                    match begin(instance) {
+                        Begun::Over(report) => end(index, report),
+                        // The next case begins while the sessions of this one are watched.
+                        Begun::Watched(watched) => {
+                            scope.spawn(move || end(index, watched.report()));
+                        }
+                    }
                 }
             });
         }
     });
-    alone.into_iter().for_each(take);
+    for (index, instance) in alone {
+        end(index, begin(instance).report());
+    }
     let mut reports = reports.into_inner().unwrap_or_default();
     reports.sort_by_key(|(index, _)| *index);
     reports.into_iter().map(|(_, report)| report).collect()
@@ -243,8 +255,46 @@ pub fn not_run(instance: &Instance, reason: &str) -> Report {
     report(instance, false, Err(Stop::Skip(reason)), Duration::ZERO, Vec::new(), Vec::new())
 }
 
+/// How far a case has come.
+enum Begun {
+    Over(Report),
+    Watched(Box<Watched>),
+}
+
+impl Begun {
+    fn report(self) -> Report {
+        match self {
+            Begun::Over(report) => report,
+            Begun::Watched(watched) => watched.report(),
+        }
+    }
+}
+
+/// A case whose body has passed. What its sessions have received is judged when they have been watched.
+struct Watched {
+    instance: Instance,
+    known: bool,
+    took: Duration,
+    steps: Vec<String>,
+    transcript: Transcript,
+    judged: Receiver<Outcome>,
+}
+
+impl Watched {
+    fn report(self) -> Report {
+        let ended = || Err(Stop::Error("what came cannot be judged; see stderr".to_owned()));
+        let outcome = self.judged.recv().unwrap_or_else(|_| ended());
+        let lines = lines_of(&outcome, &self.transcript);
+        report(&self.instance, self.known, outcome, self.took, self.steps, lines)
+    }
+}
+
+fn lines_of(outcome: &Outcome, transcript: &Transcript) -> Vec<Line> {
+    if matches!(outcome, Ok(()) | Err(Stop::Skip(_))) { Vec::new() } else { transcript.lines() }
+}
+
 /// Runs one instance in its own thread, so that a hanging case cannot block the run.
-pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report {
+fn begin(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Begun {
     let known = settings.known.contains(instance.case.id, &instance.name());
     let start = Instant::now();
     let capabilities = &run.capabilities;
@@ -256,16 +306,27 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
     };
     if let Some(reason) = unsupported {
         let outcome = Err(Stop::Skip(reason));
-        return report(&instance, known, outcome, start.elapsed(), Vec::new(), Vec::new());
+        let took = start.elapsed();
+        return Begun::Over(report(&instance, known, outcome, took, Vec::new(), Vec::new()));
     }
     let combo = instance.combo.or(capabilities.preferred()).unwrap_or(E4W);
     let context = Context::of_case(run.clone(), combo, instance.case.needs, instance.case.clauses);
     let (transcript, steps) = (context.transcript.clone(), context.steps());
     let (done, outcome) = mpsc::channel();
+    let (say, judged) = mpsc::channel();
     let body = instance.case.run;
+    let is_alone = instance.runs_alone();
     thread::spawn(move || {
-        // The receiver is gone when the case timed out.
-        let _ = done.send(body(&context).and_then(|()| Ok(context.check_received()?)));
+        let outcome = body(&context);
+        let has_passed = outcome.is_ok();
+        // The receivers are gone when the case timed out.
+        let _ = done.send(outcome);
+        if has_passed {
+            if !is_alone {
+                thread::sleep(context.watch_time());
+            }
+            let _ = say.send(context.check_received().map_err(Stop::from));
+        }
     });
     let abusing = run.abuse.as_ref().filter(|_| instance.case.needs.contains(&Need::Abuse));
     let timeout =
@@ -287,13 +348,14 @@ pub fn judge(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Report 
             Err(Stop::Error("the case panicked; see stderr".to_owned()))
         }
     };
+    let took = start.elapsed();
     let steps = steps.lock().map(|steps| steps.clone()).unwrap_or_default();
-    let lines = if matches!(outcome, Ok(()) | Err(Stop::Skip(_))) {
-        Vec::new()
-    } else {
-        transcript.lines()
-    };
-    report(&instance, known, outcome, start.elapsed(), steps, lines)
+    if outcome.is_ok() {
+        let watched = Watched { instance, known, took, steps, transcript, judged };
+        return Begun::Watched(Box::new(watched));
+    }
+    let lines = lines_of(&outcome, &transcript);
+    Begun::Over(report(&instance, known, outcome, took, steps, lines))
 }
 
 fn report(

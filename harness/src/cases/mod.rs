@@ -82,6 +82,7 @@ const TABLES: &[&[Case]] = &[
     restart::CASES,
     plain::membership::CASES,
     plain::deliveries::CASES,
+    plain::names::CASES,
     plain::rosters::CASES,
     abuse::REPLIES,
     abuse::UNFINISHED,

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use throng_codec::engine::{Kind, Packet, Protocol};
+use throng_codec::engine::{Data, Kind, Packet, Protocol};
 use throng_codec::socket as sio;
 
 use super::ClientError;
@@ -16,7 +16,7 @@ use super::options::{Options, Transport};
 use super::poller::close_body;
 use super::readers::{CUT_WAIT, read_polling, read_websocket};
 use super::shared::{Orders, Shared, Wire};
-use super::state::{Ending, Event, State};
+use super::state::{Ending, Event, Sent, State};
 use super::target::Target;
 use super::transcript::Log;
 use super::websocket::RawSocket;
@@ -24,6 +24,18 @@ use super::websocket::RawSocket;
 pub struct Socket {
     shared: Arc<Shared>,
     reader: Option<thread::JoinHandle<()>>,
+    /// Takes the session when this handle is dropped.
+    kept: Option<Arc<Kept>>,
+}
+
+/// Sessions that stay open when their handles are dropped, until this is.
+#[derive(Default)]
+pub struct Kept(Mutex<Vec<Socket>>);
+
+impl Kept {
+    pub fn close(&self) {
+        self.0.lock().expect("no thread panics while it adds a session").clear();
+    }
 }
 
 impl Socket {
@@ -39,7 +51,7 @@ impl Socket {
             orders: Mutex::default(),
             options,
         });
-        let mut socket = Socket { shared: shared.clone(), reader: None };
+        let mut socket = Socket { shared: shared.clone(), reader: None, kept: None };
         let path = shared.path(None);
         let bearer = shared.options.bearer.as_ref().map(|token| format!("Bearer {token}"));
         let mut headers: Vec<(&str, &str)> =
@@ -88,6 +100,11 @@ impl Socket {
         Ok(socket)
     }
 
+    /// The session stays open when this handle is dropped, unless it was ended.
+    pub fn keep(&mut self, kept: &Arc<Kept>) {
+        self.kept = Some(kept.clone());
+    }
+
     /// What the session has received stays here when it is over.
     pub fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
@@ -97,14 +114,8 @@ impl Socket {
         self.shared.state().open.clone().unwrap_or_default()
     }
 
-    /// The Socket.IO id: from the CONNECT answer, or the engine's sid in protocol 3.
     pub fn id(&self) -> String {
-        let state = self.shared.state();
-        let given = state.connected.as_ref().and_then(|packet| packet.data.as_ref());
-        match given.and_then(|data| data["sid"].as_str()) {
-            Some(id) => id.to_owned(),
-            None => state.open.as_ref().map(|open| open.sid.clone()).unwrap_or_default(),
-        }
+        self.shared.state().id()
     }
 
     pub fn protocol(&self) -> Protocol {
@@ -121,7 +132,18 @@ impl Socket {
     }
 
     pub fn emit(&self, name: &str, args: &[Value]) -> Result<(), ClientError> {
-        self.send_packet(&sio::Packet::event(name, args))
+        self.send_event(name, args, None)
+    }
+
+    fn send_event(&self, name: &str, args: &[Value], id: Option<u64>) -> Result<(), ClientError> {
+        let sent = Sent { at: Instant::now(), name: name.to_owned(), args: args.to_vec(), id };
+        self.shared.state().sent.push(sent);
+        let packet = sio::Packet::event(name, args);
+        let packet = match id {
+            Some(id) => packet.with_id(id),
+            None => packet,
+        };
+        self.shared.send(&Packet::message(sio::encode(&packet)))
     }
 
     /// Emits with a fresh acknowledgement id and returns the id.
@@ -131,7 +153,7 @@ impl Socket {
             state.next_id += 1;
             state.next_id - 1
         };
-        self.send_packet(&sio::Packet::event(name, args).with_id(id))?;
+        self.send_event(name, args, Some(id))?;
         Ok(id)
     }
 
@@ -143,7 +165,7 @@ impl Socket {
 
     pub fn wait_ack(&self, id: u64, wait: Duration) -> Result<Value, ClientError> {
         self.wait_for(wait, &format!("the acknowledgement {id}"), |state| {
-            let found = state.acks.iter().find(|(got, ..)| *got == id)?;
+            let found = state.ack(id)?;
             Some(found.1.get(0).cloned().unwrap_or(Value::Null))
         })
     }
@@ -151,7 +173,7 @@ impl Socket {
     /// The arguments of the acknowledgement.
     pub fn wait_ack_args(&self, id: u64, wait: Duration) -> Result<Vec<Value>, ClientError> {
         self.wait_for(wait, &format!("the acknowledgement {id}"), |state| {
-            let found = state.acks.iter().find(|(got, ..)| *got == id)?;
+            let found = state.ack(id)?;
             Some(found.1.as_array().cloned().unwrap_or_default())
         })
     }
@@ -176,11 +198,14 @@ impl Socket {
     }
 
     pub fn send_engine(&self, packet: &Packet) -> Result<(), ClientError> {
+        self.shared.state().sent_raw |=
+            matches!(&packet.data, Data::Text(text) if text.starts_with(['2', '5']));
         self.shared.send(packet)
     }
 
     /// Text as one WebSocket message, or as the body of one POST.
     pub fn send_text(&self, text: &str) -> Result<(), ClientError> {
+        self.shared.state().sent_raw = true;
         let mut wire = self.shared.wire();
         match &mut wire.socket {
             Some(socket) => socket.send(text),
@@ -299,6 +324,7 @@ impl Socket {
 
     /// Socket.IO DISCONNECT; the transport stays open.
     pub fn disconnect(&self) -> Result<(), ClientError> {
+        self.shared.state().has_disconnected = true;
         self.send_packet(&sio::Packet::new(sio::Kind::Disconnect, None))
     }
 
@@ -400,6 +426,14 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        if let Some(kept) = self.kept.take()
+            && self.shared.orders() == Orders::Run
+            && self.is_open()
+        {
+            let socket =
+                Socket { shared: self.shared.clone(), reader: self.reader.take(), kept: None };
+            return kept.0.lock().expect("no thread panics while it adds a session").push(socket);
+        }
         self.shared.order(Orders::Stop);
         let mut wire = self.shared.wire();
         if let Some(socket) = &wire.socket {

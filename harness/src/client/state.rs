@@ -19,6 +19,15 @@ pub struct Event {
     pub id: Option<u64>,
 }
 
+/// One event that this session sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub at: Instant,
+    pub name: String,
+    pub args: Vec<Value>,
+    pub id: Option<u64>,
+}
+
 /// Its name and its arguments, as on the wire.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -44,6 +53,12 @@ pub struct State {
     pub open: Option<Open>,
     pub connected: Option<sio::Packet>,
     pub events: Vec<Event>,
+    /// The events that were sent as such.
+    pub sent: Vec<Sent>,
+    /// A Socket.IO DISCONNECT was sent.
+    pub has_disconnected: bool,
+    /// Something was sent raw that may have been an event.
+    pub sent_raw: bool,
     pub acks: Vec<(u64, Value, Instant)>,
     pub others: Vec<sio::Packet>,
     pub engine: Vec<(Kind, String)>,
@@ -63,6 +78,20 @@ const NAMED_MAX: usize = 4;
 const NAMED_CHARS_MAX: usize = 160;
 
 impl State {
+    /// The Socket.IO id: from the CONNECT answer, or the engine's sid in protocol 3.
+    pub fn id(&self) -> String {
+        let given = self.connected.as_ref().and_then(|packet| packet.data.as_ref());
+        match given.and_then(|data| data["sid"].as_str()) {
+            Some(id) => id.to_owned(),
+            None => self.open.as_ref().map(|open| open.sid.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The first acknowledgement with this id.
+    pub fn ack(&self, id: u64) -> Option<&(u64, Value, Instant)> {
+        self.acks.iter().find(|(got, ..)| *got == id)
+    }
+
     /// What has come that no wait has consumed, for the report of a wait that ended without its end.
     pub fn waiting(&self) -> String {
         let events = &self.events[self.cursor.min(self.events.len())..];

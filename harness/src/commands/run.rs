@@ -96,6 +96,7 @@ pub fn run(args: &RunArgs) -> Exit {
         // A case has all the users that are given: the next one waits for it.
         let is_alone = profile == Profile::Throng
             && credentials.as_ref().is_some_and(|given| given.are_listed());
+        run.watch = Duration::from_secs_f64(if is_alone { 0.0 } else { args.watch });
         run.credentials = credentials;
         run.profile = profile;
         unnamed = events.as_ref().map(unnamed_by).unwrap_or_default();

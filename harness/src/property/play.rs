@@ -18,6 +18,12 @@ use crate::together::together;
 
 /// Plays the script; what it leads to must last for `soak`, while nothing else happens.
 pub fn play(context: &Context, script: &Script, timeout: Duration, soak: Duration) -> Play<()> {
+    let outcome = acted(context, script, timeout, soak);
+    context.end_sessions();
+    outcome
+}
+
+fn acted(context: &Context, script: &Script, timeout: Duration, soak: Duration) -> Play<()> {
     let mut stage = Stage::set(context, script, timeout)?;
     let outcome = all_steps(&mut stage, script).and_then(|()| lasts(&mut stage, soak));
     // The next script begins with all nodes up.

@@ -11,8 +11,8 @@ cases! {
         does "eight sessions in one room send a message each"
         expects "each reaches the seven others once";
     many_members "events.many-members" ["EVT-10", "EVT-2", "EVT-20", "EVT-24"] over ONLY_E4W needs EVENTS
-        does "40 sessions join one room; the first, the last and one between send messages"
-        expects "each message reaches all others once; where there are rosters, the last has all 40";
+        does "100 sessions join one room; the first, the last and one between send messages"
+        expects "each message reaches all others once; where there are rosters, the last has all 100";
     other_rooms "events.other-rooms" ["EVT-11"] over EVERY needs EVENTS
         does "sends a message to one of four rooms, while sessions are in the others and in none"
         expects "it reaches the members of this room only";
@@ -68,7 +68,7 @@ fn crowd(context: &Context) -> Outcome {
 }
 
 fn many_members(context: &Context) -> Outcome {
-    const MEMBERS: usize = 40;
+    const MEMBERS: usize = 100;
     let room = context.room_name();
     let mut sessions = Vec::new();
     for index in 0..MEMBERS {

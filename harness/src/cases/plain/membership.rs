@@ -180,11 +180,12 @@ fn many_visits(context: &Context) -> Outcome {
 fn rejoin(context: &Context) -> Outcome {
     let room = context.room_name();
     let (guest, sender) = (context.member("guest")?, context.watcher("sender")?);
-    joins(&sender, &room)?;
-    joins(&guest, &room)?;
+    let stays = context.watcher("stays")?;
+    all_join(&[&sender, &stays, &guest], &room)?;
     let first = reaches(context, &sender, &room, &[&guest], "EVT-2")?;
     leaves(&guest, &room)?;
-    let between = says(context, &sender, &room)?;
+    // It has been delivered before the next join.
+    let between = reaches(context, &sender, &room, &[&stays], "EVT-10")?;
     joins(&guest, &room)?;
     let second = reaches(context, &sender, &room, &[&guest], "EVT-8")?;
     does_not_reach(context, "EVT-3", &guest, &between)?;

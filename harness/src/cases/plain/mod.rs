@@ -2,5 +2,6 @@
 
 pub mod deliveries;
 pub mod membership;
+pub mod names;
 pub mod rosters;
 mod scenes;

@@ -25,6 +25,9 @@ cases! {
     cut "events.end.cut" ["EVT-4", "EVT-22"] over WEBSOCKET needs ROSTER
         does "is in two rooms, and ends TCP with FIN and with RST"
         expects "the members of both rooms receive rosters without it";
+    silence "events.end.silence" ["EVT-4", "EVT-22"] over EVERY needs ROSTER
+        does "is in two rooms, and reads and answers nothing any more"
+        expects "the members of both rooms receive rosters without it once its heartbeat has timed out";
     last_member "events.end.last-member" ["EVT-4", "EVT-23"] over EVERY needs ROSTER
         does "the only member of a room ends; then another session joins it"
         expects "a roster with the new member only";
@@ -140,6 +143,16 @@ fn cut(context: &Context) -> Outcome {
         ends(context, |guest| Ok(guest.socket.end_by(way)?))?;
     }
     Ok(())
+}
+
+fn silence(context: &Context) -> Outcome {
+    let bound = context.capabilities().silence_bound();
+    context.affordable(bound)?;
+    ends(context, |guest| {
+        guest.socket.mute();
+        context.pause(bound);
+        Ok(())
+    })
 }
 
 fn last_member(context: &Context) -> Outcome {

@@ -12,7 +12,7 @@ pub fn ids_of(members: &[&Member]) -> Vec<String> {
 
 pub fn is_accepted(what: &str, answer: &Answer) -> Outcome {
     require(!answer.is_refused, &format!("{what} is accepted"), || {
-        format!("the acknowledgement {}", shown(&answer.args))
+        format!("the acknowledgement {} fits `refused` of the events file", shown(&answer.args))
     })
 }
 
@@ -58,7 +58,13 @@ pub fn reaches(
 /// The text is delivered to the member.
 pub fn arrives(clause: &str, who: &str, member: &Member, text: &str) -> Result<Delivered, Stop> {
     member.wait_text(text).or_else(|why| match why {
-        ClientError::Timeout(why) => fail(format!("{clause}: {who} receives the message"), why),
+        ClientError::Timeout(why) => {
+            let hint = member.unfit(text).map(|name| {
+                format!("; an event `{name}` holds the text, and does not fit `heard` of the events file")
+            });
+            let observed = format!("{why}{}", hint.unwrap_or_default());
+            fail(format!("{clause}: {who} receives the message"), observed)
+        }
         why => Err(why.into()),
     })
 }
@@ -100,9 +106,18 @@ pub fn roster_is(clause: &str, receivers: &[&Member], room: &str, members: &[&Me
             expected,
             match last {
                 Some(ids) => format!("it is {ids:?} at last"),
-                None => format!("no roster has come: {why}"),
+                None => format!("no roster has come: {why}{}", unfit_roster(receiver)),
             },
         );
     }
     Ok(())
+}
+
+fn unfit_roster(receiver: &Member) -> String {
+    let names = receiver.unnamed();
+    if names.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+    format!("; what has come as {} does not fit `roster` of the events file", names.join(", "))
 }

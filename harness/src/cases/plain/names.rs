@@ -1,0 +1,64 @@
+//! Chapter 12: the names of rooms.
+
+use super::scenes::*;
+use crate::cases::prelude::*;
+
+cases! {
+    names "events.names" ["EVT-11", "EVT-12"] over ONLY_E4W needs EVENTS
+        does "sends messages to rooms of every kind of name, with a session in a room whose name is nearly the same"
+        expects "each name is a room of its own, and is delivered unchanged, unless its join is refused";
+    ids "events.ids-as-names" ["EVT-18"] over ONLY_E4W needs EVENTS
+        does "two sessions join a room whose name is the Socket.IO id of a third, and one sends a message"
+        expects "it does not reach the third";
+}
+
+fn names(context: &Context) -> Outcome {
+    let (sender, receiver) = (context.member("sender")?, context.watcher("receiver")?);
+    let apart = context.watcher("apart")?;
+    let mut texts = Vec::new();
+    for (room, other) in pairs(&context.room_name()) {
+        context.step(format!("in {}", shown(&room)));
+        if sender.join(&room)?.is_refused || receiver.join(&room)?.is_refused {
+            continue;
+        }
+        if let Some(other) = other {
+            // Refused or not.
+            apart.join(&other)?;
+        }
+        texts.push(reaches(context, &sender, &room, &[&receiver], "EVT-12")?);
+    }
+    texts.iter().try_for_each(|text| does_not_reach(context, "EVT-11", &apart, text))
+}
+
+/// Names of rooms, with this number in them, and names that a server may take for the same.
+fn pairs(number: &str) -> Vec<(String, Option<String>)> {
+    let long = "long-".repeat(8);
+    let pair = |room: String, other: String| (room, Some(other));
+    let alone = |room: &str| (room.to_owned(), None);
+    vec![
+        pair(format!("Room-{number}"), format!("room-{number}")),
+        pair(format!("{long}{number}-a"), format!("{long}{number}-b")),
+        pair(format!("{number} "), number.to_owned()),
+        pair(format!("0{number}"), number.to_owned()),
+        pair(format!("{number}.0"), number.to_owned()),
+        pair(format!("{number}/a"), format!("{number}/b")),
+        pair(format!("{number}:*"), format!("{number}:b")),
+        pair(format!("部屋-{number}"), format!("家屋-{number}")),
+        pair(format!("{number}-é"), format!("{number}-e")),
+        alone("__proto__"),
+        alone("constructor"),
+        alone("toString"),
+    ]
+}
+
+fn ids(context: &Context) -> Outcome {
+    let (sender, receiver) = (context.member("sender")?, context.watcher("receiver")?);
+    let outsider = context.watcher("outsider")?;
+    for member in [&sender, &receiver] {
+        if member.join(&outsider.id)?.is_refused {
+            return skip("the target refuses a room with this name");
+        }
+    }
+    let text = reaches(context, &sender, &outsider.id, &[&receiver], "EVT-10")?;
+    does_not_reach(context, "EVT-18", &outsider, &text)
+}
