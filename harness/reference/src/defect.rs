@@ -323,6 +323,11 @@ defects! {
     RevertsAfterRest, "PRES-24" + "PRES-4" + "CHAT-102", "six quiet seconds after a change its room's roster is sent as it was before";
     IdentityEndsAfterRest, "CHAT-2" + "CHAT-101", "a session that was quiet for six seconds is anonymous";
 
+    // Long after.
+    LateCopy, "CHAT-61", "one and a half seconds after a message each member gets it again";
+    LateLeak, "CHAT-52", "one and a half seconds after a message everybody outside the room gets it";
+    LateForLeavers, "CHAT-52" + "CHAT-32", "one and a half seconds after a message those who left before get it";
+
     // Large numbers.
     AckIdSigned, "SIO-40" + "SIO-11" + "CHAT-103", "ack ids above 2147483647 wrap around";
     AckIdRounded, "SIO-40" + "SIO-11" + "CHAT-103", "ack ids are rounded to 24 bits";

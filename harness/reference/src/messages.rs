@@ -199,6 +199,7 @@ impl World {
             let is_remote = self.are_apart(sid, &member);
             self.deliver_with_defects(&member, room, &message, is_remote);
         }
+        self.deliver_again(room, &message);
         if let Some(id) = id {
             let is_truncated = self.has(Defect::AckedIdTruncated);
             let message_id = if is_truncated { message.id & 0x7fff_ffff } else { message.id };
@@ -310,6 +311,26 @@ impl World {
             }
             Value::Number(number) if self.has(Defect::AnyTextShown) => Ok(number.to_string()),
             other => text(other),
+        }
+    }
+
+    /// The defects that send a message once more, long after.
+    fn deliver_again(&mut self, room: u64, message: &Message) {
+        const LONG: Duration = Duration::from_millis(1_500);
+        let Some(members) = self.rooms.get(&room).map(|state| &state.members) else { return };
+        let sessions = self.sessions.iter().filter(|(sid, session)| {
+            let is_member = members.contains_key(*sid);
+            self.has(Defect::LateCopy) && is_member
+                || self.has(Defect::LateLeak) && !is_member
+                || self.has(Defect::LateForLeavers)
+                    && !is_member
+                    && session.left_before.contains(&room)
+        });
+        let readers: Vec<(String, Option<u64>)> =
+            sessions.map(|(sid, session)| (sid.clone(), session.user)).collect();
+        for (sid, reader) in readers {
+            let event = self.message_json(room, message, reader);
+            self.late.push((Instant::now() + LONG, sid, world::event("message", &[event])));
         }
     }
 

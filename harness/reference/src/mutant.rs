@@ -61,6 +61,12 @@ impl Mutant {
         Mutant::all().into_iter().find(|mutant| mutant.name.eq_ignore_ascii_case(name))
     }
 
+    /// Whether it shows a while after what it is about.
+    pub fn shows_late(&self) -> bool {
+        let late = [Defect::LateCopy, Defect::LateLeak, Defect::LateForLeavers];
+        self.defect().is_some_and(|defect| late.contains(&defect))
+    }
+
     pub fn defect(&self) -> Option<Defect> {
         match self.change {
             Change::Defect(defect) => Some(defect),

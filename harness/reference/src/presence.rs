@@ -221,7 +221,6 @@ impl World {
     pub fn leave(&mut self, sid: &str, room: u64, answered: bool) {
         let user = self.user_of(sid);
         let tabs_leave_too = self.has(Defect::TabCloseRemovesUser);
-        let loses_rejoin = self.has(Defect::InvisibleAfterRejoin);
         let in_burst = self.has(Defect::LeaveLostInBurst);
         let sessions_of_user: Vec<String> = self
             .sessions
@@ -253,7 +252,7 @@ impl World {
             self.emit(sid, "roomout", &[roster, meta]);
             self.deliver_late(sid, room);
         }
-        if loses_rejoin && let Some(session) = self.sessions.get_mut(sid) {
+        if let Some(session) = self.sessions.get_mut(sid) {
             session.left_before.insert(room);
         }
         let lost = in_burst && burst;

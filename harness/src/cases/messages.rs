@@ -4,7 +4,7 @@ use super::prelude::*;
 
 cases! {
     reaches_members "msg.reaches-members" ["CHAT-37", "CHAT-38", "CHAT-49", "CHAT-52"] over EVERY needs CHAT
-        does "sends a message in a room of three members while another user is outside"
+        does "sends a message in a room of three members while another user is outside and a third has left"
         expects "one event with exactly nine fields to each member, and nothing outside the room";
     author "msg.author" ["CHAT-39", "CHAT-40", "CHAT-9", "REST-46"] over EVERY needs CHAT
         does "sends a message with forged name and avatar, and compares what author, others and history show"
@@ -53,8 +53,10 @@ const FIELDS: [&str; 9] =
 fn reaches_members(context: &Context) -> Outcome {
     let room = context.room()?;
     let members = [context.guest("one")?, context.observer("two")?, context.observer("three")?];
-    let outside = context.guest("outside")?;
+    let (outside, left) = (context.guest("outside")?, context.observer("left")?);
     join_all(&members, room)?;
+    left.join(room)?;
+    left.leave(room)?;
     let answer = members[0].say(room, "to the members")?;
     for member in &members {
         let event = member.message_with("to the members")?;
@@ -66,7 +68,10 @@ fn reaches_members(context: &Context) -> Outcome {
     for member in &members {
         equal("the copies of the message", &member.messages(room).len(), &1)?;
     }
-    never("no message outside the room", &outside.socket, |event| event.name == "message")
+    for session in [&outside, &left] {
+        never("no message outside the room", &session.socket, |event| event.name == "message")?;
+    }
+    Ok(())
 }
 
 fn author(context: &Context) -> Outcome {

@@ -118,6 +118,9 @@ pub fn serve(
         .map(|url| Target::parse(url, "/socket.io/").ok())
         .collect::<Option<_>>()?;
     let mut run = run_against(targets, known);
+    if !mutant.is_some_and(Mutant::shows_late) {
+        run.watch = Duration::ZERO;
+    }
     run.node_switch = Some(Box::new(server.node_switch()));
     Some(Server { run: Arc::new(run), _process: Process::Inside(server) })
 }
