@@ -69,55 +69,80 @@ pub fn check(sessions: &[Session], everywhere: &Texts, clauses: &Clauses) -> Res
     for session in sessions {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for received in &session.received {
-            let text = received.text.as_str();
-            let sends = sends_of(sessions, text);
-            let rooms = sends.iter().map(|(_, say)| say.room.as_str());
-            let elsewhere = everywhere.get(text).into_iter().flatten().map(String::as_str);
-            let rooms: BTreeSet<&str> = rooms.chain(elsewhere).collect();
-            // A server may send texts of its own.
-            if rooms.is_empty() {
-                continue;
-            }
-            let shown = shown(text);
-            let broken = |clause, expected: String| Violation {
-                clause,
-                expected,
-                observed: format!("{} received {shown}", session.label),
-            };
-            if !rooms.iter().any(|room| has_joined(session, room, received.at)) {
-                let expected = format!("{shown} reaches members of {} only", list(&rooms));
-                return Err(broken(clauses.leak, expected));
-            }
-            let reachable: Vec<_> = sends
-                .iter()
-                .filter(|(_, say)| has_joined(session, &say.room, received.at))
-                .collect();
-            if reachable.is_empty() {
-                continue;
-            }
-            let is_possible = |(_, say): &&&(&Session, &Act)| {
-                may_be_member(session, &say.room, say.at)
-                    || joins_after(session, &say.room, say.at, received.at)
-            };
-            let Some((sender, _)) = reachable.iter().find(is_possible) else {
-                let expected =
-                    format!("{shown}, sent after the session had left, does not reach it");
-                return Err(broken(clauses.left, expected));
-            };
-            let is_members =
-                |(sender, say): &&(&Session, &Act)| may_be_member(sender, &say.room, say.at);
-            if !reachable.iter().any(|sent| is_members(sent)) {
-                let expected =
-                    format!("{shown} of {}, which is no member, reaches no one", sender.label);
-                return Err(broken(clauses.outsider, expected));
-            }
-            let count = counts.entry(text).or_default();
+            let count = counts.entry(received.text.as_str()).or_default();
             *count += 1;
-            if *count > reachable.len() {
-                let expected = format!("{shown}, sent {} times, comes as often", reachable.len());
-                return Err(broken(clauses.once, expected));
-            }
+            check_one(
+                session,
+                received,
+                *count,
+                &Sends::of(received, sessions, everywhere),
+                clauses,
+            )?;
         }
+    }
+    Ok(())
+}
+
+/// Where a text was sent to, and by whom of the case.
+struct Sends<'a> {
+    rooms: BTreeSet<&'a str>,
+    says: Vec<(&'a Session, &'a Act)>,
+}
+
+impl<'a> Sends<'a> {
+    fn of(received: &Received, sessions: &'a [Session], everywhere: &'a Texts) -> Sends<'a> {
+        let says = sessions.iter().flat_map(|session| {
+            let is_sent = |act: &&Act| act.kind == Kind::Say && act.text == received.text;
+            session.acts.iter().filter(is_sent).map(move |act| (session, act))
+        });
+        let says: Vec<_> = says.collect();
+        let elsewhere = everywhere.get(&received.text).into_iter().flatten();
+        let rooms = says.iter().map(|(_, say)| &say.room).chain(elsewhere);
+        Sends { rooms: rooms.map(String::as_str).collect(), says }
+    }
+}
+
+/// One message, the text of which has come to the session this often.
+fn check_one(
+    session: &Session,
+    received: &Received,
+    count: usize,
+    sends: &Sends<'_>,
+    clauses: &Clauses,
+) -> Result<(), Violation> {
+    // A server may send texts of its own.
+    if sends.rooms.is_empty() {
+        return Ok(());
+    }
+    let shown = shown(&received.text);
+    let broken = |clause, expected: String| {
+        let observed = format!("{} received {shown} {count} times", session.label);
+        Err(Violation { clause, expected, observed })
+    };
+    if !sends.rooms.iter().any(|room| has_joined(session, room, received.at)) {
+        let expected = format!("{shown} reaches members of {} only", list(&sends.rooms));
+        return broken(clauses.leak, expected);
+    }
+    let own: Vec<_> =
+        sends.says.iter().filter(|(_, say)| has_joined(session, &say.room, received.at)).collect();
+    if own.is_empty() {
+        return Ok(());
+    }
+    let is_reachable = |say: &Act| {
+        may_be_member(session, &say.room, say.at)
+            || joins_after(session, &say.room, say.at, received.at)
+    };
+    if !own.iter().any(|(_, say)| is_reachable(say)) {
+        let expected = format!("{shown}, sent after the session had left, does not reach it");
+        return broken(clauses.left, expected);
+    }
+    if !own.iter().any(|(sender, say)| may_be_member(sender, &say.room, say.at)) {
+        let expected = format!("{shown}, sent by no member, reaches no one");
+        return broken(clauses.outsider, expected);
+    }
+    if count > own.len() {
+        let expected = format!("{shown}, sent {} times, comes as often", own.len());
+        return broken(clauses.once, expected);
     }
     Ok(())
 }
@@ -135,15 +160,6 @@ pub fn is_member(session: &Session, room: &str) -> Option<bool> {
         }
     }
     Some(is_member)
-}
-
-fn sends_of<'a>(sessions: &'a [Session], text: &str) -> Vec<(&'a Session, &'a Act)> {
-    let of = |session: &'a Session| {
-        let says = session.acts.iter();
-        let says = says.filter(move |act| act.kind == Kind::Say && act.text == text);
-        says.map(move |act| (session, act)).collect::<Vec<_>>()
-    };
-    sessions.iter().flat_map(of).collect()
 }
 
 /// Joins that were not refused.

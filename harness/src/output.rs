@@ -87,9 +87,20 @@ enum Identity {
 }
 
 fn identity(path: &Path) -> Option<Identity> {
+    /// As many as Linux follows.
+    const LINKS_MAX: usize = 40;
+    identity_behind(path, LINKS_MAX)
+}
+
+fn identity_behind(path: &Path, links: usize) -> Option<Identity> {
     if let Ok(found) = fs::metadata(path) {
         let file = Identity::Existing { device: found.dev(), inode: found.ino() };
         return found.is_file().then_some(file);
+    }
+    // A link to what is not there yet: that is what will be written.
+    if let Ok(to) = fs::read_link(path) {
+        let to = path.parent().map_or(to.clone(), |folder| folder.join(to));
+        return identity_behind(&to, links.checked_sub(1)?);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok()?;
@@ -112,6 +123,10 @@ mod tests {
         let why = clash(&new, &same).expect_err("the same, not there yet");
         assert!(why.contains("--json and --html"), "{why}");
         assert_eq!(clash(&new, &other), Ok(()));
+        std::os::unix::fs::symlink("new", path("early")).expect("a link");
+        assert!(clash(&new, &path("early")).is_err(), "a link to what is not there yet");
+        std::os::unix::fs::symlink("round", path("round")).expect("a link");
+        assert_eq!(clash(&path("round"), &path("round")), Ok(()), "the run cannot create it");
         fs::write(&new, "").expect("a file");
         std::os::unix::fs::symlink(&new, path("link")).expect("a link");
         assert!(clash(&new, &path("link")).is_err());

@@ -211,7 +211,7 @@ pub fn run(
     let begin = |instance: Instance| {
         if stopped.load(Ordering::Relaxed) {
             let why = "not run: an earlier case failed (see --keep-going)";
-            return Begun::Over(not_run(&instance, why));
+            return Begun::Over(Box::new(not_run(&instance, why)));
         }
         begin(run, instance, settings)
     };
@@ -232,7 +232,7 @@ pub fn run(
                 let next = || queue.lock().ok().and_then(|mut queue| queue.pop_front());
                 while let Some((index, instance)) = next() {
                     match begin(instance) {
-                        Begun::Over(report) => end(index, report),
+                        Begun::Over(report) => end(index, *report),
                         // The next case begins while the sessions of this one are watched.
                         Begun::Watched(watched) => {
                             scope.spawn(move || end(index, watched.report()));
@@ -257,14 +257,14 @@ pub fn not_run(instance: &Instance, reason: &str) -> Report {
 
 /// How far a case has come.
 enum Begun {
-    Over(Report),
-    Watched(Box<Watched>),
+    Over(Box<Report>),
+    Watched(Watched),
 }
 
 impl Begun {
     fn report(self) -> Report {
         match self {
-            Begun::Over(report) => report,
+            Begun::Over(report) => *report,
             Begun::Watched(watched) => watched.report(),
         }
     }
@@ -307,7 +307,8 @@ fn begin(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Begun {
     if let Some(reason) = unsupported {
         let outcome = Err(Stop::Skip(reason));
         let took = start.elapsed();
-        return Begun::Over(report(&instance, known, outcome, took, Vec::new(), Vec::new()));
+        let report = report(&instance, known, outcome, took, Vec::new(), Vec::new());
+        return Begun::Over(Box::new(report));
     }
     let combo = instance.combo.or(capabilities.preferred()).unwrap_or(E4W);
     let context = Context::of_case(run.clone(), combo, instance.case.needs, instance.case.clauses);
@@ -351,11 +352,10 @@ fn begin(run: &Arc<Run>, instance: Instance, settings: &Settings) -> Begun {
     let took = start.elapsed();
     let steps = steps.lock().map(|steps| steps.clone()).unwrap_or_default();
     if outcome.is_ok() {
-        let watched = Watched { instance, known, took, steps, transcript, judged };
-        return Begun::Watched(Box::new(watched));
+        return Begun::Watched(Watched { instance, known, took, steps, transcript, judged });
     }
     let lines = lines_of(&outcome, &transcript);
-    Begun::Over(report(&instance, known, outcome, took, steps, lines))
+    Begun::Over(Box::new(report(&instance, known, outcome, took, steps, lines)))
 }
 
 fn report(

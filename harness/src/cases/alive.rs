@@ -16,6 +16,8 @@ use crate::outcome::{Outcome, fail, require, shown};
 
 /// How long a case waits for the server to close a session.
 pub const CLOSES: Duration = Duration::from_secs(3);
+/// The part of the time after which a silent session is closed in which another reason must have closed it.
+const OF_SILENCE: f64 = 0.6;
 /// CONNECT to an unknown namespace: every server answers it, with or without chat.
 pub const ASK: &str = "0/nope,";
 
@@ -59,7 +61,15 @@ const LAST_POLLS_MAX: usize = 3;
 
 /// The `sid` of this session is unknown now.
 pub fn is_gone(poller: &Poller) -> Outcome {
-    let mut answer = poller.get()?;
+    // A session that ends for its silence has not ended for what the case did.
+    let wait = CLOSES.min(poller.silence_bound().mul_f64(OF_SILENCE));
+    let poll = || match poller.get_within(wait) {
+        Err(ClientError::Timeout(_)) => {
+            fail("the end of the session", "it goes on: a poll is held")
+        }
+        answer => Ok(answer?),
+    };
+    let mut answer = poll()?;
     for _ in 0..LAST_POLLS_MAX {
         if !poller.may_send_last || answer.status != 200 {
             break;
@@ -70,7 +80,7 @@ pub fn is_gone(poller: &Poller) -> Outcome {
             "the end of the session, or what it ends with",
             || shown(&last),
         )?;
-        answer = poller.get()?;
+        answer = poll()?;
         if last.last() == Some(&Kind::Close) {
             break;
         }
@@ -81,7 +91,11 @@ pub fn is_gone(poller: &Poller) -> Outcome {
 /// How long the server may take to close a session: where no code says why, it must not be for its silence.
 fn close_wait(context: &Context) -> Duration {
     let is_judged = context.judges("EIO-94");
-    if is_judged { CLOSES } else { CLOSES.min(context.capabilities().silence_bound().mul_f64(0.6)) }
+    if is_judged {
+        CLOSES
+    } else {
+        CLOSES.min(context.capabilities().silence_bound().mul_f64(OF_SILENCE))
+    }
 }
 
 /// Whether a session may be closed with this code. Those of RFC 6455 are everybody's, those of 8.2 Throng's.

@@ -173,15 +173,18 @@ fn bad_payloads(context: &Context) -> Outcome {
         b"5:40/a",
         b":40/a,",
         b"-1:4",
-        b"0:",
         b"99999999999999999999:4",
         b"5:40/a,3:7ab",
         b"1:7",
-        b"4:b4!!",
-        b"0x5:40/a,",
     ];
-    let own = if context.combo.protocol == Protocol::Eio4 { of_4 } else { of_3 };
-    for body in common.iter().chain(own) {
+    // Implementations of protocol 3 take an empty packet, any base64, and any number of their language.
+    let throngs_of_3: &[&[u8]] =
+        if context.judges("TRN-40") { &[b"0:", b"4:b4!!", b"0x5:40/a,"] } else { &[] };
+    let (own, throngs) = match context.combo.protocol {
+        Protocol::Eio4 => (of_4, &[][..]),
+        Protocol::Eio3 => (of_3, throngs_of_3),
+    };
+    for body in common.iter().chain(own).chain(throngs) {
         context.step(format!("posts {:?}", String::from_utf8_lossy(body)));
         let poller = context.poller()?;
         let path = poller.path();

@@ -1,11 +1,13 @@
 //! A polling session that a case drives by hand.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use throng_codec::engine::{Data, Kind, Packet, Protocol};
 use throng_codec::payload::{self, Body};
 
 use super::ClientError;
-use super::http::{Request, Response};
+use super::http::{Request, Response, fetch};
 use super::open::Open;
 use super::rest::Rest;
 
@@ -69,6 +71,16 @@ impl Poller {
 
     pub fn get(&self) -> Result<Response, ClientError> {
         self.rest.poll(&self.path(), self.open.ping_interval)
+    }
+
+    /// A poll of a session that ought to have ended: it is held no longer than this.
+    pub fn get_within(&self, wait: Duration) -> Result<Response, ClientError> {
+        fetch(&self.rest.target, &self.rest.log, &Request::get(&self.path()), wait)
+    }
+
+    /// When the server closes a session that says nothing, at the earliest.
+    pub fn silence_bound(&self) -> Duration {
+        self.open.ping_interval + self.open.ping_timeout
     }
 
     pub fn post(&self, body: &str) -> Result<Response, ClientError> {
