@@ -76,6 +76,15 @@ pub struct TargetArgs {
     /// Path of the Engine.IO endpoint
     #[arg(long, default_value = "/socket.io/")]
     pub engine_path: String,
+    /// How long the target may take to start, in seconds: until then it is tried again
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = parse_soak)]
+    pub start_wait: f64,
+}
+
+impl TargetArgs {
+    pub fn start_wait(&self) -> Duration {
+        Duration::from_secs_f64(self.start_wait)
+    }
 }
 
 #[derive(Args)]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::Output;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use throng_harness::property::runner;
@@ -125,6 +127,26 @@ fn what_was_observed_is_json() {
 fn three_when_the_target_is_unreachable() {
     // Port 1 of the loopback is not served on any machine that runs this.
     assert_eq!(code(&["run", "--target", "http://127.0.0.1:1"]), 3);
+}
+
+#[test]
+fn a_target_may_take_a_while_to_start() {
+    let port = throng_kit::scratch::spare_port().expect("a free port");
+    let target = format!("http://127.0.0.1:{port}");
+    let run =
+        |wait| code(&["run", "--target", &target, "--start-wait", wait, "--filter", "trn.paths"]);
+    let begun = Instant::now();
+    assert_eq!(run("1"), 3, "nobody starts it");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    thread::scope(|scope| {
+        let late = scope.spawn(|| {
+            thread::sleep(Duration::from_secs(1));
+            Reference::start_at(&[("127.0.0.1", port)], Options::default())
+                .expect("the port is free")
+        });
+        assert_eq!(run("20"), 0);
+        drop(late.join().expect("it starts"));
+    });
 }
 
 #[test]

@@ -102,6 +102,9 @@ fn slow_consumer(context: &Context) -> Outcome {
             is_roster_of(event, room) && !roster_ids(event.arg(0)).contains(&sleeper.user.id)
         };
         if events.iter().any(is_gone) {
+            if start.elapsed() >= context.capabilities().silence_bound() {
+                return skip("its heartbeat ended the session before the queue was full");
+            }
             let last = talker.say(room, "the end")?;
             let event = witness.message_with("the end")?;
             has_fields(&event, json!({ "seq": last["seq"] }))?;
@@ -141,7 +144,9 @@ fn sessions_per_user(context: &Context) -> Outcome {
     }
     match sessions.iter().find_map(|socket| socket.wait_end(Duration::from_millis(5))) {
         Some(ending) => equal("the close code", &ending.code, &4004),
-        None => skip("70 sessions of one user are accepted: the limit is lifted"),
+        None => skip(
+            "70 sessions of one user are accepted: the limit is lifted, or each thread of the target counts apart",
+        ),
     }
 }
 

@@ -16,7 +16,8 @@ use crate::run::Run;
 pub fn latency(args: &LatencyArgs) -> Exit {
     let nodes = nodes(&args.target)?;
     let mut json = Output::of(args.json.as_ref()).map_err(usage)?;
-    let capabilities = reach(&nodes, Profile::Throng, None).map_err(unreachable)?;
+    let capabilities =
+        reach(&nodes, Profile::Throng, None, args.target.start_wait()).map_err(unreachable)?;
     let wanted = combos(args.protocol, TransportArg::Websocket);
     let Some(combo) = wanted.into_iter().find(|combo| capabilities.speaks(*combo)) else {
         return Err((USAGE, "the target does not speak this protocol over WebSocket".to_owned()));

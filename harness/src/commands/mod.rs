@@ -8,6 +8,8 @@ mod run;
 mod shell;
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use throng_spec::Profile;
 
@@ -68,6 +70,23 @@ fn nodes(args: &TargetArgs) -> Result<Vec<Target>, (u8, String)> {
 
 /// What the nodes offer, all of them reachable: they are one server.
 fn reach(
+    nodes: &[Target],
+    profile: Profile,
+    credentials: Option<&Credentials>,
+    start_wait: Duration,
+) -> Result<Capabilities, String> {
+    const AGAIN: Duration = Duration::from_millis(200);
+    let deadline = Instant::now() + start_wait;
+    loop {
+        let found = reach_once(nodes, profile, credentials);
+        if found.is_ok() || Instant::now() + AGAIN > deadline {
+            return found;
+        }
+        thread::sleep(AGAIN);
+    }
+}
+
+fn reach_once(
     nodes: &[Target],
     profile: Profile,
     credentials: Option<&Credentials>,

@@ -19,7 +19,8 @@ pub fn replay(args: &ReplayArgs) -> Exit {
     let script: Script = serde_json::from_str(&read(&args.file)?)
         .map_err(|why| (USAGE, format!("{} is not a script: {why}", args.file.display())))?;
     let nodes = nodes(&args.target)?;
-    let capabilities = reach(&nodes, Profile::Throng, None).map_err(unreachable)?;
+    let capabilities =
+        reach(&nodes, Profile::Throng, None, args.target.start_wait()).map_err(unreachable)?;
     if !capabilities.chat || !capabilities.rooms_on_demand {
         return Err((USAGE, "scripts need a target with chat and rooms on demand".to_owned()));
     }

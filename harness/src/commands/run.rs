@@ -63,7 +63,8 @@ pub fn run(args: &RunArgs) -> Exit {
         for node in &mut nodes {
             node.has_given_users = credentials.is_some();
         }
-        let capabilities = reach(&nodes, profile, credentials.as_deref())?;
+        let capabilities =
+            reach(&nodes, profile, credentials.as_deref(), args.target.start_wait())?;
         Ok((nodes, capabilities))
     });
     let (nodes, capabilities, unreachable) = match reached {

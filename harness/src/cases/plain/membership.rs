@@ -170,7 +170,11 @@ fn many_visits(context: &Context) -> Outcome {
     for visit in 0..VISITS {
         let guest = context.member(&format!("visit-{visit}"))?;
         joins(&guest, &room)?;
-        reaches(context, &stays, &room, &[&guest], "EVT-2")?;
+        let text = context.fresh_text();
+        if stays.say(&room, &text)?.is_refused {
+            return skip(format!("the target refuses message {} of a session", visit + 1));
+        }
+        arrives("EVT-2", "the visitor", &guest, &text)?;
         reaches(context, &guest, &room, &[&stays], "EVT-10")?;
         guest.socket.close();
     }

@@ -32,19 +32,26 @@ fn names(context: &Context) -> Outcome {
 
 /// Names of rooms, with this number in them, and names that a server may take for the same.
 fn pairs(number: &str) -> Vec<(String, Option<String>)> {
-    let long = "long-".repeat(8);
+    let (long, longer) = ("long-".repeat(8), "longer-".repeat(40));
     let pair = |room: String, other: String| (room, Some(other));
     let alone = |room: &str| (room.to_owned(), None);
     vec![
         pair(format!("Room-{number}"), format!("room-{number}")),
         pair(format!("{long}{number}-a"), format!("{long}{number}-b")),
+        pair(format!("{longer}{number}-a"), format!("{longer}{number}-b")),
         pair(format!("{number} "), number.to_owned()),
         pair(format!("0{number}"), number.to_owned()),
         pair(format!("{number}.0"), number.to_owned()),
         pair(format!("{number}/a"), format!("{number}/b")),
         pair(format!("{number}:*"), format!("{number}:b")),
         pair(format!("部屋-{number}"), format!("家屋-{number}")),
-        pair(format!("{number}-é"), format!("{number}-e")),
+        pair(format!("{number}-\u{e9}"), format!("{number}-e")),
+        pair(format!("{number}-\u{e9}"), format!("{number}-e\u{301}")),
+        pair(format!("{number}-🎉"), format!("{number}-🎊")),
+        pair(format!("{number}%20a"), format!("{number} a")),
+        pair(format!("{number}+b"), format!("{number} b")),
+        pair(format!("{number}\u{0}a"), format!("{number}\u{0}b")),
+        pair(format!("{number}_c"), format!("{number}-c")),
         alone("__proto__"),
         alone("constructor"),
         alone("toString"),
