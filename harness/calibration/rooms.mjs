@@ -74,6 +74,8 @@ io.on("connection", (socket) => {
   });
 
   socket.on("disconnecting", (why) => {
+    const first = [...people.keys()].find((room) => socket.rooms.has(channel(room)));
+    if (has("lost-at-rest")) setTimeout(() => io.in(people.get(first)?.[0] ?? "").socketsLeave(channel(first)), 1500);
     if (has("ghosts") || (has("silent-ghosts") && why === "ping timeout")) return;
     for (const room of has("one-room") ? [current] : [...people.keys()].filter((room) => socket.rooms.has(channel(room)))) {
       remove(room, socket.id);

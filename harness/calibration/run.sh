@@ -39,6 +39,7 @@ lower-case     events.names
 short-names    events.names
 id-rooms       events.ids-as-names
 silent-ghosts  events.end.silence
+lost-at-rest   events.after-rest
 "
 
 start() { # FILE [OPTION]: sets $url

@@ -59,6 +59,7 @@ pub const ABUSE: &[Need] = &[Need::Chat, Need::Abuse];
 pub const EVENTS: &[Need] = &[Need::Events];
 pub const LEAVE: &[Need] = &[Need::Events, Need::Leave];
 pub const ROSTER: &[Need] = &[Need::Events, Need::Roster];
+pub const UPGRADE_AND_ROSTER: &[Need] = &[Need::Events, Need::Roster, Need::Upgrade];
 pub const LEAVE_AND_ROSTER: &[Need] = &[Need::Events, Need::Leave, Need::Roster];
 
 /// What the probe looks for, and `--require` names.

@@ -213,16 +213,16 @@ struct ScenarioArgs {
     /// Clients that publish, spread evenly.
     #[arg(long)]
     publishers: Option<usize>,
-    /// Open loop: messages per second over all publishers.
+    /// Open loop, also where the scenario has a closed one: messages per second over all publishers.
     #[arg(long, conflicts_with_all = ["outstanding", "delivery_rate"])]
     rate: Option<f64>,
-    /// Open loop: deliveries per second over all members.
+    /// Open loop, also where the scenario has a closed one: deliveries per second over all members.
     #[arg(long, conflicts_with = "outstanding")]
     delivery_rate: Option<f64>,
     /// Open loop: when messages are due.
     #[arg(long)]
     arrivals: Option<Arrivals>,
-    /// Closed loop: messages in flight per publisher.
+    /// Closed loop, also where the scenario has an open one: messages in flight per publisher.
     #[arg(long)]
     outstanding: Option<u32>,
     /// Closed loop: when a message is done.

@@ -43,14 +43,15 @@ fn basis(report: &Report, name: &str) -> Option<(u64, &'static str)> {
     Some(match name {
         "missing" | "under_way" => (counters.expected, "no delivery was owed"),
         "duplicated" | "corrupted" | "out_of_order" | "order_violations" | "late" | "edge"
-        | "outside_membership" | "unknown" | "foreign" | "clock_backwards" => {
-            (counters.delivered, "nothing was delivered")
-        }
+        | "outside_membership" | "refused_delivered" | "unknown" | "foreign"
+        | "clock_backwards" => (counters.delivered, "nothing was delivered"),
         "deliveries_per_s" | "generator.cpu_us_per_delivery" | "generator.ceiling_share" => {
             (counters.measured_delivered, "nothing was delivered in the measured time")
         }
         "publishes_per_s" => (counters.measured_published, "nothing was published"),
-        "skipped" => (counters.published + counters.skipped, "nothing was published"),
+        "skipped" | "publishers_lost" => {
+            (counters.published + counters.skipped, "nothing was published")
+        }
         "timed_out" => {
             let is_closed = report.scenario.load.mode == Mode::Closed;
             (if is_closed { counters.published } else { 0 }, "no closed loop published")

@@ -31,6 +31,8 @@ pub enum Seen {
 pub struct Tally {
     pub expected: u64,
     pub missing: u64,
+    /// Came although they were refused: not expected.
+    pub refused_delivered: u64,
 }
 
 impl Ledger {
@@ -97,11 +99,12 @@ impl Ledger {
         let count =
             |test: &dyn Fn(u32) -> bool| refused.iter().filter(|n| test(**n)).count() as u64;
         let gaps: u64 = skipped().map(|(start, stop)| u64::from(stop - start)).sum();
-        // A refused message that this member received stays expected.
         let excused = count(&is_missing);
+        let came = count(&|n| (from..next).contains(&n) && !is_missing(n));
         Tally {
-            expected: u64::from(end - from) - excused,
+            expected: u64::from(end - from) - excused - came,
             missing: gaps + u64::from(end - next) - excused,
+            refused_delivered: came,
         }
     }
 }
@@ -115,7 +118,7 @@ mod tests {
         let mut ledger = Ledger::open(vec![0, 10]);
         let seen: Vec<_> = numbers.iter().map(|n| ledger.see(1, *n)).collect();
         assert_eq!(seen, want);
-        assert_eq!(ledger.close(1, end, &[]), Tally { expected, missing });
+        assert_eq!(ledger.close(1, end, &[]), Tally { expected, missing, refused_delivered: 0 });
         assert_eq!(ledger.close(0, 0, &[]), Tally::default());
     }
 
@@ -147,8 +150,13 @@ mod tests {
         let mut ledger = Ledger::open(vec![0]);
         ledger.see(0, 0);
         ledger.see(0, 2);
-        assert_eq!(ledger.close(0, 5, &[1, 3, 4]), Tally { expected: 2, missing: 0 });
-        assert_eq!(ledger.close(0, 5, &[3]), Tally { expected: 4, missing: 2 });
+        let tally = |refused: &[u32]| {
+            let Tally { expected, missing, refused_delivered } = ledger.close(0, 5, refused);
+            (expected, missing, refused_delivered)
+        };
+        assert_eq!(tally(&[1, 3, 4]), (2, 0, 0));
+        assert_eq!(tally(&[3]), (4, 2, 0));
+        assert_eq!(tally(&[0, 1]), (3, 2, 1), "0 came although it was refused");
         assert_eq!(ledger.see(1, 0), Seen::Unknown);
     }
 }

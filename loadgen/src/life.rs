@@ -91,11 +91,10 @@ fn end(context: &Rc<Context>, client: &Rc<Client>, ended: &Ended) {
     let mut local = context.local.borrow_mut();
     let mut session = client.session.borrow_mut();
     let had_joined = session.state == State::Joined;
+    let was_asked = session.is_parting;
     if !context.is_over() {
         session.cut_off(&mut context.turn(&mut local));
     }
-    let was_asked = session.is_parting;
-    session.is_parting = false;
     if was_asked || context.is_over() {
         return;
     }

@@ -13,6 +13,9 @@ use crate::stats::Counters;
 
 pub const SCHEMA: &str = "throng-loadgen/1";
 
+/// What stopped a run whose server went away.
+pub const SERVER_CLOSED: &str = "server closed every connection";
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Percentiles {
     pub count: u64,

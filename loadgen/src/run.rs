@@ -17,7 +17,9 @@ use crate::exposition::{self, Exposition};
 use crate::live::Live;
 use crate::plan::Plan;
 use crate::proc;
-use crate::report::{Generator, Percentiles, Report, SCHEMA, Second, Server, ThreadLoad};
+use crate::report::{
+    Generator, Percentiles, Report, SCHEMA, SERVER_CLOSED, Second, Server, ThreadLoad,
+};
 use crate::rest::Rest;
 use crate::samples::{Metric, Samples};
 use crate::scenario::Scenario;
@@ -375,7 +377,7 @@ impl Conductor {
             }
             let gone = self.shared.sum(|gauges| &gauges.failed);
             if gone >= self.shared.scenario.clients as u64 {
-                return Some("server closed every connection".into());
+                return Some(SERVER_CLOSED.into());
             }
         }
     }

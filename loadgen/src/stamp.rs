@@ -105,10 +105,13 @@ impl Locator {
         Some((at, Stamp::read(&payload[at..])?))
     }
 
-    /// Whether a text of a generator is in the payload, legible or not.
+    /// Whether a text of a generator is in the payload, legible or not: its mark, or most of the letters behind it.
     #[must_use]
     pub fn has_mark(&self, payload: &[u8]) -> bool {
-        self.finder.find(payload).is_some()
+        const LETTERS_MIN: usize = 32;
+        let is_letter = |byte: &u8| (b'a'..=b'p').contains(byte);
+        let mut runs = payload.split(|byte| !is_letter(byte));
+        self.finder.find(payload).is_some() || runs.any(|run| run.len() >= LETTERS_MIN)
     }
 }
 
@@ -144,6 +147,8 @@ mod tests {
             let mut changed = frame.clone();
             changed[at] = b'z';
             assert_eq!(Stamp::read(&changed), None, "byte {at}");
+            assert!(Locator::default().has_mark(&changed), "byte {at}");
         }
+        assert!(!Locator::default().has_mark(b"[\"talked\",{\"body\":\"a plain text\"}]"));
     }
 }

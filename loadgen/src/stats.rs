@@ -69,8 +69,14 @@ counters! {
     clock_backwards,
     acked,
     refused,
+    /// Deliveries of messages that the server had refused.
+    #[serde(default)]
+    refused_delivered,
     /// Due messages that could not be sent because the publisher was not in its room.
     skipped,
+    /// Publishers whose connection the server ended unasked, and that were not back when the run ended.
+    #[serde(default)]
+    publishers_lost,
     /// Closed loop: messages given up after `completion_timeout_ms`.
     timed_out,
     /// Deliveries that came within the measured time.

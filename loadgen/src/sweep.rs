@@ -51,6 +51,9 @@ pub struct Point {
     pub completeness: Option<f64>,
     pub order_violations: u64,
     pub errors: u64,
+    /// The part of the answered messages that the server refused.
+    #[serde(default)]
+    pub refused_share: f64,
     pub server_cpu_us_per_delivery: Option<f64>,
     /// Of the busiest generator thread.
     pub generator_busy: f64,
@@ -76,6 +79,7 @@ impl Point {
             completeness: report.completeness,
             order_violations: report.counters.order_violations,
             errors: report.errors.values().sum(),
+            refused_share: refused_share(report),
             server_cpu_us_per_delivery: report.server.cpu_us_per_delivery,
             generator_busy: busy,
             slo: report.slo.clone(),
@@ -90,11 +94,18 @@ impl Point {
         if !self.void_reasons.is_empty() {
             let is_any = self.joined == 0 || self.void_reasons.iter().any(is_any_rates);
             if is_any { Verdict::VoidAtAnyRate } else { Verdict::Void }
-        } else if self.slo.iter().all(|outcome| outcome.met) {
+        } else if self.slo.iter().all(|outcome| outcome.met) && !self.is_refused() {
             Verdict::Met
         } else {
             Verdict::Missed
         }
+    }
+
+    /// The server takes less than it was asked to: what it takes says nothing about this rate.
+    fn is_refused(&self) -> bool {
+        /// As in a share of one in a hundred messages.
+        const REFUSED_MAX: f64 = 0.01;
+        self.refused_share > REFUSED_MAX
     }
 
     /// The verdict in words.
@@ -105,7 +116,10 @@ impl Point {
             Verdict::Met if self.slo.is_empty() => "valid".to_owned(),
             Verdict::Met => "met".to_owned(),
             Verdict::Missed => {
-                let list: Vec<_> = missed.map(|outcome| outcome.slo.as_str()).collect();
+                let mut list: Vec<String> = missed.map(|outcome| outcome.slo.clone()).collect();
+                if self.is_refused() {
+                    list.push(format!("{:.0} % refused", self.refused_share * 100.0));
+                }
                 format!("missed: {}", list.join(", "))
             }
             Verdict::Void | Verdict::VoidAtAnyRate => {
@@ -114,6 +128,12 @@ impl Point {
             }
         }
     }
+}
+
+fn refused_share(report: &Report) -> f64 {
+    let counters = &report.counters;
+    let answered = counters.acked + counters.refused;
+    if answered == 0 { 0.0 } else { counters.refused as f64 / answered as f64 }
 }
 
 /// What ended a search.
@@ -202,7 +222,7 @@ impl Sweep {
         let unit = if self.scenario.load.delivery_rate > 0.0 { "deliveries" } else { "messages" };
         let above = found.above.map_or(String::new(), |rate| format!(" at {}", number(rate)));
         let why = match found.limit {
-            Limit::ServiceLevel => format!("an SLO is missed{above}"),
+            Limit::ServiceLevel => format!("an SLO is missed or messages are refused{above}"),
             Limit::Void => format!("the run{above} is void"),
             Limit::AnyRate => format!("the run{above} is void, and would be at any rate"),
             Limit::Highest => "no higher rate was allowed".to_owned(),
@@ -324,6 +344,19 @@ mod tests {
         assert_eq!(search_for(0.0, Verdict::Missed, 500.0).0.rate, None);
         let interrupted = search((10.0, 20.0), 0.1, |_| Ok(None)).unwrap();
         assert_eq!((interrupted.rate, interrupted.limit), (None, Limit::Interrupt));
+    }
+
+    #[test]
+    fn a_rate_that_the_server_refuses_is_not_met() {
+        let mut report = Report::default();
+        (report.counters.acked, report.counters.refused) = (99, 1);
+        assert_eq!(Point::of(&report, "a", 1.0).verdict(), Verdict::Met);
+        report.counters.refused = 33;
+        let point = Point::of(&report, "a", 1.0);
+        assert_eq!(
+            (point.verdict(), point.words().as_str()),
+            (Verdict::Missed, "missed: 25 % refused")
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Why the numbers of a run cannot be trusted, and the exit codes.
 
 use crate::outputs::NamedTwice;
-use crate::report::Report;
+use crate::report::{Report, SERVER_CLOSED};
 use crate::scenario::Mode;
 
 pub const EXIT_OK: u8 = 0;
@@ -52,10 +52,28 @@ pub fn void_reasons(report: &Report) -> Vec<String> {
             counters.skipped
         ));
     }
+    if counters.publishers_lost > 0 {
+        reasons.push(format!(
+            "publisher_offline: the server ended the connections of {} publishers, and they did not come back",
+            counters.publishers_lost
+        ));
+    }
     if counters.unknown > 0 || counters.delivered > counters.expected {
         reasons.push(format!(
             "delivery_exceeded_expectation: {} of {} expected, {} never published",
             counters.delivered, counters.expected, counters.unknown
+        ));
+    }
+    if counters.refused_delivered > 0 {
+        reasons.push(format!(
+            "refused_delivered: {} deliveries of messages that the server had refused",
+            counters.refused_delivered
+        ));
+    }
+    if report.stopped_by == SERVER_CLOSED {
+        reasons.push(format!(
+            "ended_early: the server closed every connection after {:.1} s of the measured time",
+            report.measured_s
         ));
     }
     if counters.clock_backwards > 0 {
@@ -175,6 +193,9 @@ mod tests {
         check(|r| r.counters.published = 0, "nothing_published");
         check(|r| r.counters.skipped = 1, "publisher_offline");
         check(|r| r.joined = 9, "clients_missing");
+        check(|r| r.counters.publishers_lost = 1, "publisher_offline");
+        check(|r| r.counters.refused_delivered = 1, "refused_delivered");
+        check(|r| r.stopped_by = SERVER_CLOSED.into(), "ended_early");
         check(|r| (r.counters.expected, r.counters.delivered) = (0, 0), "nothing_expected");
         check(|r| r.counters.acked = 0, "nothing_acked");
         let no_roster = |r: &mut Report| {

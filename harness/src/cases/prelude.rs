@@ -12,7 +12,7 @@ pub use super::scenes::*;
 pub use crate::capabilities::{
     ABUSE, APPLICATION, CHAT, CHAT_OF_NEW_USERS, ECHO, EVENTS, LEAVE, LEAVE_AND_ROSTER,
     NODE_COMMAND, NODES, NOTHING, REST, RESTART, RESTART_OF_NEW_USERS, ROSTER, UPGRADE,
-    UPGRADE_AND_CHAT,
+    UPGRADE_AND_CHAT, UPGRADE_AND_ROSTER,
 };
 pub(crate) use crate::case::cases;
 pub use crate::client::ClientError;

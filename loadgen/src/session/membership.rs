@@ -29,6 +29,8 @@ pub struct Membership {
     entered_ns: u64,
     /// Leaving: messages acknowledged before the leave was sent must still come.
     owed_until: Vec<u32>,
+    /// The server ended the connection unasked, and the account is open still.
+    is_lost: bool,
     /// The index of the member itself among the publishers, if it does not receive its own messages.
     mute: Option<u16>,
     /// The last roster, and when it came, until it is read.
@@ -62,6 +64,7 @@ impl Membership {
             place: Place::default(),
             entered_ns: 0,
             owed_until: Vec::new(),
+            is_lost: false,
             mute,
             roster: None,
             online: None,
@@ -78,6 +81,9 @@ impl Membership {
     /// The join is answered: everything published from now on is owed.
     pub fn enter(&mut self, turn: &mut Turn<'_>, user: u32, client: u32) {
         let room = &turn.shared.rooms[usize::from(self.room)];
+        if self.is_lost {
+            self.close(turn, &room.counts());
+        }
         self.stage = Stage::In;
         self.ledger = Ledger::open(room.counts());
         self.place = room.order.as_ref().map_or_else(Place::default, |order| order.join(client));
@@ -100,14 +106,30 @@ impl Membership {
         turn.shared.rooms[usize::from(self.room)].leave(user, turn.now_ns);
     }
 
-    /// The connection is lost: only what has come counts as owed.
-    pub fn cut_off(&mut self, turn: &mut Turn<'_>, user: u32) {
-        if matches!(self.stage, Stage::In | Stage::Leaving) {
-            turn.local.stats.counters.under_way += self.not_come(turn.shared);
-            self.close(turn, &[]);
-            turn.shared.rooms[usize::from(self.room)].leave(user, turn.now_ns);
+    /// The connection is lost. If that was asked for, only what has come counts as owed; else what is published until
+    /// the client is back, or the run is over, is owed too.
+    pub fn cut_off(&mut self, turn: &mut Turn<'_>, user: u32, was_asked: bool) {
+        let room = &turn.shared.rooms[usize::from(self.room)];
+        match self.stage {
+            Stage::In if !was_asked => {
+                self.is_lost = true;
+                self.leave_order(turn.shared);
+                self.forget_views();
+                room.leave(user, turn.now_ns);
+            }
+            Stage::In | Stage::Leaving => {
+                turn.local.stats.counters.under_way += self.not_come(turn.shared);
+                self.close(turn, &[]);
+                room.leave(user, turn.now_ns);
+            }
+            Stage::Out | Stage::Joining => {}
         }
         self.stage = Stage::Out;
+    }
+
+    /// The server ended the connection unasked, and it is not back.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// The run is over: everything published was owed. The user stays in the room, since other
@@ -116,6 +138,9 @@ impl Membership {
         let owed_until = match self.stage {
             Stage::In => turn.shared.rooms[usize::from(self.room)].counts(),
             Stage::Leaving => std::mem::take(&mut self.owed_until),
+            Stage::Out | Stage::Joining if self.is_lost => {
+                turn.shared.rooms[usize::from(self.room)].counts()
+            }
             Stage::Out | Stage::Joining => return,
         };
         self.close(turn, &owed_until);
@@ -134,14 +159,25 @@ impl Membership {
             let tally = self.ledger.close(publisher, until, refused);
             counters.expected += tally.expected;
             counters.missing += tally.missing;
+            counters.refused_delivered += tally.refused_delivered;
             let seen = self.ledger.next(publisher);
             counters.unknown += u64::from(seen.saturating_sub(published[at]));
         }
-        if let Some(order) = &room.order {
-            order.leave(&mut self.place);
+        if !std::mem::take(&mut self.is_lost) {
+            self.leave_order(turn.shared);
         }
         self.ledger = Ledger::default();
         self.stage = Stage::Out;
+        self.forget_views();
+    }
+
+    fn leave_order(&mut self, shared: &Shared) {
+        if let Some(order) = &shared.rooms[usize::from(self.room)].order {
+            order.leave(&mut self.place);
+        }
+    }
+
+    fn forget_views(&mut self) {
         self.online = None;
         self.roster = None;
         self.is_unconverged = false;

@@ -367,15 +367,18 @@ impl Session {
 
     /// The run is over.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
+        let is_lost = self.memberships.iter().any(|membership| membership.is_lost());
+        turn.local.stats.counters.publishers_lost += u64::from(is_lost && self.publisher.is_some());
         self.memberships.iter_mut().for_each(|membership| membership.settle(turn));
         self.state = State::Offline;
     }
 
     /// The connection is lost.
     pub fn cut_off(&mut self, turn: &mut Turn<'_>) {
+        let was_asked = std::mem::take(&mut self.is_parting);
         let present = self.present(turn.shared);
         for membership in &mut self.memberships {
-            membership.cut_off(turn, present);
+            membership.cut_off(turn, present, was_asked);
         }
         turn.local.stats.arrived -= u64::from(self.state == State::Joined);
         self.state = State::Offline;

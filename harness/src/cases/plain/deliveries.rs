@@ -5,7 +5,7 @@ use crate::cases::prelude::*;
 
 cases! {
     own_copy "events.own-copy" ["EVT-13"] over EVERY needs EVENTS
-        does "sends messages to two rooms, some with equal texts"
+        does "two sessions send messages to two rooms, one after the other"
         expects "each of its own messages is delivered to it once, or none is";
     crowd "events.crowd" ["EVT-10"] over EVERY needs EVENTS
         does "eight sessions in one room send a message each"
@@ -17,7 +17,7 @@ cases! {
         does "sends a message to one of four rooms, while sessions are in the others and in none"
         expects "it reaches the members of this room only";
     order "events.order" ["EVT-14", "EVT-10"] over EVERY needs EVENTS
-        does "sends forty messages without waiting to a room with three other members"
+        does "sends 120 messages without waiting, long ones among them, to a room with three other members"
         expects "each member receives all of them once, in this order";
     equal_texts "events.equal-texts" ["EVT-15"] over EVERY needs EVENTS
         does "sends the same text three times, and once from another session"
@@ -31,24 +31,32 @@ cases! {
 }
 
 fn own_copy(context: &Context) -> Outcome {
+    const MESSAGES: usize = 12;
     let (one, two) = (context.room_name(), context.room_name());
     let (guest, watcher) = (context.member("guest")?, context.watcher("watcher")?);
     for room in [&one, &two] {
         all_join(&[&guest, &watcher], room)?;
     }
-    let texts = [&one, &one, &two, &one, &two].map(|room| (room, context.fresh_text()));
-    for (room, text) in &texts {
-        is_accepted("the message", &guest.say(room, text)?)?;
+    let mut counts = Vec::new();
+    for (sender, other) in [(&guest, &watcher), (&watcher, &guest)] {
+        let rooms = [&one, &one, &two, &one, &two].into_iter().cycle();
+        let texts: Vec<_> = rooms.take(MESSAGES).map(|room| (room, context.fresh_text())).collect();
+        for (room, text) in &texts {
+            is_accepted("the message", &sender.say(room, text)?)?;
+        }
+        for (_, text) in &texts {
+            arrives("EVT-10", "the other member", other, text)?;
+        }
+        context.pause(QUIET);
+        sender.fence()?;
+        counts.extend(texts.iter().map(|(_, text)| sender.count(text)));
     }
-    for (_, text) in &texts {
-        arrives("EVT-10", "the other member", &watcher, text)?;
-    }
-    context.pause(QUIET);
-    guest.fence()?;
-    let counts: Vec<usize> = texts.iter().map(|(_, text)| guest.count(text)).collect();
     let is_consistent = counts.iter().all(|count| *count == counts[0]) && counts[0] <= 1;
     require(is_consistent, "EVT-13: each own message once, or none", || {
-        format!("own copies of {} messages: {counts:?}", counts.len())
+        format!(
+            "own copies of {} messages, those of the second session last: {counts:?}",
+            counts.len()
+        )
     })
 }
 
@@ -107,14 +115,18 @@ fn other_rooms(context: &Context) -> Outcome {
 }
 
 fn order(context: &Context) -> Outcome {
-    const MESSAGES: usize = 40;
+    const MESSAGES: usize = 120;
     const MESSAGES_MIN: usize = 10;
     let room = context.room_name();
     let sender = context.member("sender")?;
     let members = [context.watcher("one")?, context.watcher("two")?, context.member("three")?];
     joins(&sender, &room)?;
     all_join(&members.each_ref(), &room)?;
-    let texts: Vec<String> = (0..MESSAGES).map(|_| context.fresh_text()).collect();
+    let text = |index: usize| {
+        let long = if index % 7 == 3 { " and more".repeat(500) } else { String::new() };
+        format!("{}{long}", context.fresh_text())
+    };
+    let texts: Vec<String> = (0..MESSAGES).map(text).collect();
     let asked = texts.iter().map(|text| sender.send_text(&room, text));
     let asked = asked.collect::<Result<Vec<u64>, ClientError>>()?;
     let mut accepted = Vec::new();
@@ -202,12 +214,13 @@ fn texts(context: &Context) -> Outcome {
     let texts = [
         "",
         " ",
-        " with blanks around it\t",
+        " with  blanks within and around it\t",
         "line\r\nline\n\nline\r",
         "日本語 العربية 👩‍👩‍👧 𝒳",
         "\u{feff}mark, \u{202e}right to left\u{202c}, \u{200b}no width\u{ad}, \u{e9} and e\u{301}",
         "\u{fffd}\u{fffe}\u{10ffff}",
         "007",
+        "/help",
         "null",
         "%20+&amp;=%E2%82",
         "{room}{text}$1\\u0041`${1}`",

@@ -37,6 +37,9 @@ cases! {
     repeats "events.repeats" ["EVT-3", "EVT-8"] over EVERY needs LEAVE
         does "sends ten joins and leaves in turn without waiting, then one more join"
         expects "it receives the next message once, and after a leave none";
+    after_rest "events.after-rest" ["EVT-2", "EVT-3", "EVT-4", "EVT-10"] over EVERY needs EVENTS
+        does "leaves the members of a room alone for a while (--soak), after one of them has ended and one has left, where there is a leave"
+        expects "then every message reaches all that stayed, and nobody else";
     end_of_one "events.end-of-one" ["EVT-4"] over EVERY needs EVENTS
         does "three members send on while a fourth ends in each of several ways"
         expects "every message reaches the others";
@@ -243,6 +246,39 @@ fn end_of_one(context: &Context) -> Outcome {
         leaving.socket.end_by(way)?;
         for (sender, others) in [(&one, [&two, &three]), (&three, [&one, &two])] {
             reaches(context, sender, &room, &others, "EVT-10")?;
+        }
+    }
+    Ok(())
+}
+
+fn after_rest(context: &Context) -> Outcome {
+    let soak = context.run.soak;
+    if soak.is_zero() {
+        return skip("--soak is 0");
+    }
+    let room = context.room_name();
+    let stay = [context.member("one")?, context.watcher("two")?, context.member("three")?];
+    let (ending, leaving) = (context.watcher("ending")?, context.watcher("leaving")?);
+    let stay = stay.each_ref();
+    all_join(&stay, &room)?;
+    all_join(&[&ending, &leaving], &room)?;
+    reaches(context, stay[0], &room, &[stay[1], stay[2], &leaving], "EVT-10")?;
+    ending.socket.close();
+    let has_left = context.run.lacks(LEAVE).is_none();
+    if has_left {
+        leaves(&leaving, &room)?;
+    }
+    context.step(format!("nothing happens for {soak:?}"));
+    context.pause(soak);
+    for sender in 0..stay.len() {
+        let mut others = stay.to_vec();
+        let sender = others.remove(sender);
+        if !has_left {
+            others.push(&leaving);
+        }
+        let text = reaches(context, sender, &room, &others, "EVT-2")?;
+        if has_left {
+            does_not_reach(context, "EVT-3", &leaving, &text)?;
         }
     }
     Ok(())

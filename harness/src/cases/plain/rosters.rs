@@ -25,6 +25,9 @@ cases! {
     cut "events.end.cut" ["EVT-4", "EVT-22"] over WEBSOCKET needs ROSTER
         does "is in two rooms, and ends TCP with FIN and with RST"
         expects "the members of both rooms receive rosters without it";
+    upgraded "events.end.upgraded" ["EVT-4", "EVT-22"] over POLLING needs UPGRADE_AND_ROSTER
+        does "is in two rooms, moves from polling to a WebSocket, and ends TCP with FIN"
+        expects "the members of both rooms receive rosters without it";
     silence "events.end.silence" ["EVT-4", "EVT-22"] over EVERY needs ROSTER
         does "is in two rooms, and reads and answers nothing any more"
         expects "the members of both rooms receive rosters without it once its heartbeat has timed out";
@@ -143,6 +146,14 @@ fn cut(context: &Context) -> Outcome {
         ends(context, |guest| Ok(guest.socket.end_by(way)?))?;
     }
     Ok(())
+}
+
+fn upgraded(context: &Context) -> Outcome {
+    ends(context, |guest| {
+        guest.socket.upgrade()?;
+        guest.fence()?;
+        Ok(guest.socket.end_by("FIN")?)
+    })
 }
 
 fn silence(context: &Context) -> Outcome {
