@@ -223,12 +223,15 @@ fn texts(context: &Context) -> Outcome {
         "/help",
         "null",
         "%20+&amp;=%E2%82",
+        "100%25",
+        "$& $1 $$ :) __proto__ @all #1 *b* _i_ `c`",
         "{room}{text}$1\\u0041`${1}`",
         "\u{0}\u{1}\t\n\r\u{1e}\u{7f}\u{2028}",
         r#"{"room":"x","_placeholder":true,"num":0}"#,
         r#"\"quoted\" \\ 42["event"]"#,
         "<b>&amp;</b>",
         large.as_str(),
+        "after the long one",
     ];
     for text in texts {
         let shown: String = text.chars().take(40).collect();

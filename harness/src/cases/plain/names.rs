@@ -2,6 +2,7 @@
 
 use super::scenes::*;
 use crate::cases::prelude::*;
+use crate::client::member::Member;
 
 cases! {
     names "events.names" ["EVT-11", "EVT-12"] over ONLY_E4W needs EVENTS
@@ -25,12 +26,28 @@ fn names(context: &Context) -> Outcome {
             // Refused or not.
             apart.join(&other)?;
         }
-        texts.push(reaches(context, &sender, &room, &[&receiver], "EVT-12")?);
+        let Some(text) = says_when_let(context, &sender, &room)? else {
+            return skip("the target refuses a message again and again");
+        };
+        has_come(&sender, &room, &[&receiver], "EVT-12", &text)?;
+        texts.push(text);
     }
     context.pause(QUIET);
     apart.fence()?;
     let stray = apart.deliveries().into_iter().find(|delivered| texts.contains(&delivered.text));
     nothing("EVT-11: no message of one room reaches a member of another", stray)
+}
+
+/// Sends a new text; none if it is refused three times, each a second after the one before. A target may limit messages.
+fn says_when_let(context: &Context, sender: &Member, room: &str) -> Result<Option<String>, Stop> {
+    for _ in 0..3 {
+        let text = context.fresh_text();
+        if !sender.say(room, &text)?.is_refused {
+            return Ok(Some(text));
+        }
+        context.pause(Duration::from_secs(1));
+    }
+    Ok(None)
 }
 
 /// Names of rooms, with this number in them, and names that a server may take for the same.
@@ -51,6 +68,7 @@ fn pairs(number: &str) -> Vec<(String, Option<String>)> {
         pair(format!("{number}-\u{e9}"), format!("{number}-e")),
         pair(format!("{number}-\u{e9}"), format!("{number}-e\u{301}")),
         pair(format!("{number}-🎉"), format!("{number}-🎊")),
+        pair(format!("{number}\u{200d}c"), format!("{number}c")),
         pair(format!("{number}%20a"), format!("{number} a")),
         pair(format!("{number}+b"), format!("{number} b")),
         pair(format!("{number}\u{0}a"), format!("{number}\u{0}b")),

@@ -44,15 +44,26 @@ pub fn reaches(
     clause: &str,
 ) -> Result<String, Stop> {
     let text = says(context, sender, room)?;
+    has_come(sender, room, members, clause, &text)?;
+    Ok(text)
+}
+
+/// The text reaches these members, each once.
+pub fn has_come(
+    sender: &Member,
+    room: &str,
+    members: &[&Member],
+    clause: &str,
+    text: &str,
+) -> Outcome {
     for (index, member) in members.iter().enumerate() {
-        let delivered = arrives(clause, &format!("member {index}"), member, &text)?;
+        let delivered = arrives(clause, &format!("member {index}"), member, text)?;
         let named = (delivered.room.as_deref(), delivered.sender.as_deref());
         let fits = named.0.is_none_or(|of| of == room) && named.1.is_none_or(|of| of == sender.id);
         let expected = format!("EVT-12: room {room:?} and sender {:?}", sender.id);
         require(fits, &expected, || format!("{} and {}", shown(&named.0), shown(&named.1)))?;
     }
-    comes_once(members, &text)?;
-    Ok(text)
+    comes_once(members, text)
 }
 
 /// The text is delivered to the member.
