@@ -124,7 +124,9 @@ impl Point {
             }
             Verdict::Void | Verdict::VoidAtAnyRate => {
                 let reasons = self.void_reasons.iter().filter_map(|why| why.split(':').next());
-                format!("void: {}", reasons.collect::<Vec<_>>().join(", "))
+                let mut reasons: Vec<&str> = reasons.collect();
+                reasons.dedup();
+                format!("void: {}", reasons.join(", "))
             }
         }
     }
